@@ -1,0 +1,107 @@
+# shellcheck shell=bash
+# Which tools are built from Go modules, at which version, and how. Each has a go.mod and go.sum of
+# its own under dev/tools, so that the checksums of all its sources are pinned.
+
+# The version is the one that the tool's go.mod requires: written once.
+tool_version() { # NAME
+  local module
+  case $1 in
+    kubernetes) module=k8s.io/kubernetes ;;
+    etcd) module=go.etcd.io/etcd/server/v3 ;;
+    coredns) module=github.com/coredns/coredns ;;
+    helm) module=helm.sh/helm/v3 ;;
+    minio) module=github.com/minio/minio ;;
+    versitygw) module=github.com/versity/versitygw ;;
+    toxiproxy) module=github.com/Shopify/toxiproxy/v2 ;;
+    *) die "no tool is called '$1'" "tools: $TOOLS" ;;
+  esac
+  awk -v m="$module" '{sub(/^require /, "")} $1 == m && $2 ~ /^v/ {print $2; exit}' \
+    "$DEV/tools/$1/go.mod"
+}
+
+TOOLS='kubernetes etcd coredns helm minio versitygw toxiproxy'
+
+# binary=package, one a line.
+tool_packages() { # NAME
+  case $1 in
+    kubernetes)
+      printf '%s\n' {kube-apiserver,kube-controller-manager,kube-scheduler,kubelet,kube-proxy,kubectl} |
+        sed 's#.*#&=k8s.io/kubernetes/cmd/&#'
+      ;;
+    etcd) echo etcd=go.etcd.io/etcd/server/v3 ;;
+    coredns) echo coredns=github.com/coredns/coredns ;;
+    helm) echo helm=helm.sh/helm/v3/cmd/helm ;;
+    minio) echo minio=github.com/minio/minio ;;
+    versitygw) echo versitygw=github.com/versity/versitygw/cmd/versitygw ;;
+    toxiproxy) echo toxiproxy=github.com/Shopify/toxiproxy/v2/cmd/server ;;
+  esac
+}
+
+# Kubernetes says its version to clients only if the linker is told.
+tool_ldflags() { # NAME VERSION
+  local flags='-s -w' v major minor package
+  if [[ $1 == kubernetes ]]; then
+    v=${2#v} major=${v%%.*} minor=${v#*.} minor=${minor%%.*}
+    for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
+      flags+=" -X $package.gitVersion=$2 -X $package.gitMajor=$major -X $package.gitMinor=$minor"
+      flags+=" -X $package.gitTreeState=clean"
+    done
+  fi
+  echo "$flags"
+}
+
+tool_dir() { echo "$CACHE/$1-$(tool_version "$1")"; } # NAME
+
+# PATH entries for the tools named.
+use_tools() { # NAME...
+  local name
+  for name in "$@"; do
+    PATH=$(tool_dir "$name"):$PATH
+  done
+}
+
+go_build() { # NAME DIRECTORY
+  local name=$1 out=$2 flags line
+  flags=$(tool_ldflags "$name" "$(tool_version "$name")")
+  cd "$DEV/tools/$name"
+  while read -r line; do
+    # Without cgo the programs run in an image made from nothing, too.
+    CGO_ENABLED=0 GOFLAGS=-mod=readonly GOWORK=off \
+      go build -trimpath -buildvcs=false -ldflags "$flags" -o "$out/${line%%=*}" "${line#*=}"
+  done < <(tool_packages "$name")
+}
+
+# Builds beside the final place and renames: a killed build leaves nothing that looks finished.
+# The lock makes two callers build once.
+build_tool() { # NAME
+  local name=$1 dir
+  dir=$(tool_dir "$name")
+  exec 9>"$CACHE/.$name.lock"
+  flock 9
+  if [[ -d $dir ]]; then
+    exec 9>&-
+    return 0
+  fi
+  rm -rf "$dir.part"
+  mkdir "$dir.part"
+  (
+    set -e
+    go_build "$name" "$dir.part"
+  )
+  mv "$dir.part" "$dir"
+  exec 9>&-
+}
+
+ensure_tools() { # NAME...
+  local name dir
+  mkdir -p "$CACHE"
+  for name in "$@"; do
+    dir=$(tool_dir "$name")
+    [[ -n $(tool_version "$name") ]] || die "dev/tools/$name/go.mod names no version"
+    [[ ! -d $dir ]] || continue
+    command -v go >/dev/null || die "go is needed to build $name and is not on the PATH" \
+      "install Go $(awk '$1 == "go" {print $2}' "$DEV/tools/$name/go.mod") or later"
+    require_disk "$CACHE" 8
+    step "build $name $(tool_version "$name")" build_tool "$name"
+  done
+}
