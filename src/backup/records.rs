@@ -1,0 +1,1 @@
+//! What Farshore writes beside the copies.

@@ -1,0 +1,1 @@
+//! Decides, touches no data: observe, decide, apply.

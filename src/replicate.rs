@@ -1,0 +1,1 @@
+//! Copies and compares objects: ranges, the two-sided merge, the copier.

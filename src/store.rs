@@ -1,0 +1,101 @@
+//! The seam to object storage: one trait over one bucket, and what every store behind it promises.
+//!
+//! [`ObjectStore`] is what the engine is written against; the S3 implementation is the real one. Whatever a store
+//! cannot do is found by ability probes, never guessed from a vendor's name.
+
+mod error;
+mod model;
+
+pub use error::{Error, Result, Side};
+pub use model::*;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+/// One bucket on one endpoint, reached with one set of credentials.
+///
+/// Every method is one logical request: it retries what is worth retrying (5xx, `SlowDown`,
+/// timeouts, resets) with back-off inside, bounded in time, and returns a typed [`Error`] that
+/// names bucket, key and request id. Nothing is retried that may have been applied and is not
+/// idempotent.
+#[async_trait]
+pub trait ObjectStore: Send + Sync + std::fmt::Debug {
+    /// Bucket this handle is bound to.
+    fn bucket(&self) -> &str;
+
+    /// One page of current objects in bytewise key order.
+    ///
+    /// A page is whole or an error; an error is never an empty page.
+    async fn list(&self, request: &ListRequest) -> Result<ListPage>;
+
+    /// Attributes of the current object. [`Error::NotFound`] when there is none (or a delete marker).
+    async fn head(&self, key: &str) -> Result<ObjectInfo>;
+
+    /// Size of part `part` (1-based) and the number of parts, for multipart objects.
+    ///
+    /// `None` where the store does not answer `HEAD ?partNumber`.
+    async fn head_part(&self, key: &str, part: u32) -> Result<Option<PartLayout>>;
+
+    /// Opens the object (or a range of it). The body streams; dropping it closes the connection.
+    async fn get(&self, key: &str, options: &GetOptions) -> Result<GetReply>;
+
+    /// Writes a whole object in one request from memory.
+    async fn put(&self, key: &str, body: Bytes, options: &PutOptions) -> Result<PutReply>;
+
+    /// Writes a whole object in one request from a stream of exactly `size` bytes.
+    ///
+    /// Not retried inside, since the stream is consumed: the caller re-opens its source.
+    async fn put_stream(
+        &self,
+        key: &str,
+        size: u64,
+        body: ByteStream,
+        options: &PutOptions,
+    ) -> Result<PutReply>;
+
+    /// Starts a multipart upload; headers and metadata are fixed here.
+    async fn create_upload(&self, key: &str, options: &PutOptions) -> Result<UploadId>;
+
+    /// Uploads one part (1-based) of exactly `size` bytes from a stream. Not retried inside.
+    async fn upload_part(
+        &self,
+        key: &str,
+        upload: &UploadId,
+        part: u32,
+        size: u64,
+        body: ByteStream,
+    ) -> Result<UploadedPart>;
+
+    /// Parts that have arrived for an open upload, in part order, all pages.
+    async fn list_parts(&self, key: &str, upload: &UploadId) -> Result<Vec<UploadedPart>>;
+
+    /// Completes an upload from its parts. Idempotent for the caller: a repeated completion of an
+    /// upload that already became the object answers with the object's ETag.
+    async fn complete_upload(
+        &self,
+        key: &str,
+        upload: &UploadId,
+        parts: &[UploadedPart],
+        options: &PutOptions,
+    ) -> Result<PutReply>;
+
+    /// Drops an open upload and its parts. Gone already is success.
+    async fn abort_upload(&self, key: &str, upload: &UploadId) -> Result<()>;
+
+    /// Open multipart uploads under a prefix, all pages.
+    async fn list_uploads(&self, prefix: &str) -> Result<Vec<OpenUpload>>;
+
+    /// Deletes the current object (or one version of it). Gone already is success.
+    async fn delete(&self, key: &str, version: Option<&str>) -> Result<()>;
+
+    /// One page of versions and delete markers, for purges. On a bucket that never had versioning,
+    /// every object appears once with version `null`.
+    async fn list_versions(&self, request: &ListVersionsRequest) -> Result<VersionPage>;
+
+    /// Versioning state of the bucket.
+    async fn versioning(&self) -> Result<Versioning>;
+
+    /// How far the endpoint's clock is ahead of ours, from the `Date` header of the last reply.
+    /// `None` before the first reply.
+    fn clock_offset(&self) -> Option<jiff::SignedDuration>;
+}

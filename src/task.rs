@@ -1,0 +1,1 @@
+//! What the controller hands to a worker.

@@ -1,0 +1,1 @@
+//! Moves data, knows one task.
