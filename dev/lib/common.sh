@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # variables for those who source this
 # Sourced by every script of dev/: where things lie, how progress is told, and
 # processes that can be stopped by the id that we wrote down when we started them.
 
@@ -101,6 +101,7 @@ start() { # NAME COMMAND...
   shift
   running "$name" && return 0
   exe=$(readlink -f "$(command -v "$1")")
+  # shellcheck disable=SC2016 # expands in the new process
   setsid --fork bash -c 'echo "$$" >"$1"; shift; exec "$@"' _ "$PIDS/.$name.new" "$exe" "${@:2}" \
     >>"$LOG/$name.log" 2>&1 </dev/null
   wait_for 5 test -s "$PIDS/.$name.new" || die "$name did not start" "see $LOG/$name.log"
