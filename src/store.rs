@@ -4,9 +4,10 @@
 //! cannot do is found by ability probes, never guessed from a vendor's name.
 
 mod error;
+pub mod memory;
 mod model;
 
-pub use error::{Error, Result, Side};
+pub use error::{Context, Error, Result, Side};
 pub use model::*;
 
 use async_trait::async_trait;
