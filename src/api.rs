@@ -1,1 +1,40 @@
-//! The resources.
+//! The resources of `farshore.dev/v1alpha1`: plain data, no client, no I/O.
+//!
+//! One file a kind. The field docs are the user's manual: they end up in the CRDs and in
+//! `kubectl explain`. What the API server can check is a CEL rule here; what it can't is in
+//! `rules`, and shown as a condition.
+
+mod backup_sync_service;
+pub mod condition;
+mod database_instance;
+mod quantity;
+mod reference;
+mod region;
+
+pub use backup_sync_service::*;
+pub use database_instance::*;
+pub use quantity::{ByteRate, HumanDuration};
+pub use reference::*;
+pub use region::*;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+
+/// API group of every kind.
+pub const GROUP: &str = "farshore.dev";
+/// Served and stored version.
+pub const VERSION: &str = "v1alpha1";
+
+/// Annotation that asks for a cycle now; the value is an RFC 3339 time, the same value again is no request (`P09`).
+pub const RUN_REQUESTED: &str = "farshore.dev/run-requested";
+/// Annotation that lets a purge go that can't finish: the backups stay where they are. RFC 3339 time,
+/// not before the deletion.
+pub const ABANDON_PURGE: &str = "farshore.dev/abandon-purge";
+/// Finalizer that holds a service until its target backups are purged (`B11`).
+pub const PURGE_FINALIZER: &str = "farshore.dev/purge";
+
+/// Every definition, in the order in which they are applied.
+#[must_use]
+pub fn definitions() -> Vec<CustomResourceDefinition> {
+    vec![Region::crd(), DatabaseInstance::crd(), BackupSyncService::crd()]
+}

@@ -1,1 +1,211 @@
-//! What the controller hands to a worker.
+//! What the controller hands to a worker, and the few words they share.
+//!
+//! A task is one JSON file in an immutable ConfigMap; its hash is an argument of the worker, so that a
+//! changed task is another Job. It names no credential: Secrets are mounted beside it.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::api::{Addressing, ObjectStoreSpec};
+
+/// Version of the task file; a worker refuses one that it does not know.
+pub const TASK_VERSION: u32 = 1;
+/// Key of the task in its ConfigMap, and its file name.
+pub const TASK_KEY: &str = "task.json";
+/// Where the ConfigMap is mounted.
+pub const TASK_DIR: &str = "/etc/farshore/task";
+/// Where the source store's credentials are mounted.
+pub const SOURCE_CREDENTIALS_DIR: &str = "/var/run/farshore/source";
+/// Where the target store's credentials are mounted.
+pub const TARGET_CREDENTIALS_DIR: &str = "/var/run/farshore/target";
+/// Where the source instance's own credentials are mounted, when it has an endpoint with some.
+pub const INSTANCE_CREDENTIALS_DIR: &str = "/var/run/farshore/instance";
+/// Port of the worker's `/healthz` and `/readyz`.
+pub const WORKER_PORT: u16 = 8081;
+
+/// How a worker ends. The controller and the Job's `podFailurePolicy` read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ExitCode {
+    /// The task is done, or the shift handed over.
+    Done = 0,
+    /// Something unforeseen; a new pod may fare better.
+    Failed = 1,
+    /// Only a person can help: no new pod (`FailJob`).
+    Permanent = 10,
+    /// Credentials were refused, also after they were read anew: a new pod sees the Secret as it is then.
+    Denied = 11,
+    /// A store could not be reached: the region's breaker decides when to try again.
+    Unreachable = 12,
+    /// A later run has taken over.
+    Superseded = 13,
+    /// No progress for too long.
+    Stuck = 14,
+}
+
+/// One task, as a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Task {
+    pub version: u32,
+    /// Resource that the task is for, and to which the worker reports.
+    pub owner: Owner,
+    pub work: Work,
+}
+
+/// A resource.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Owner {
+    pub kind: String,
+    pub namespace: String,
+    pub name: String,
+    pub uid: String,
+    /// Generation that the task was made from.
+    pub generation: i64,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Work {
+    /// Keep a copy of a backup set current.
+    Sync(Box<SyncTask>),
+    /// Take a copy away.
+    Purge(Box<PurgeTask>),
+}
+
+/// Keep a copy of a backup set current.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SyncTask {
+    pub source: StoreLocation,
+    pub target: StoreLocation,
+    pub format: TaskFormat,
+    pub engine: String,
+    /// Seconds.
+    pub retention_seconds: u64,
+    /// Seconds between two looks at the logs.
+    pub interval_seconds: u64,
+    pub mode: TaskMode,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_per_second: Option<u32>,
+    /// Where the source instance listens, when it can be asked where its log stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance_uri: Option<String>,
+}
+
+/// Layout of the backups, with what it needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "name")]
+pub enum TaskFormat {
+    MariaDBOperator,
+    WalGMySQL,
+    PerconaMongoDB,
+    Files { full: String, incremental: Option<String> },
+}
+
+/// A Job a cycle, or a shift.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum TaskMode {
+    /// One cycle.
+    Cycle,
+    /// Stay in service for this long.
+    Shift { seconds: u64 },
+}
+
+/// Take a copy away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PurgeTask {
+    /// Identity of the source whose copy it is: endpoint, bucket, prefix.
+    pub source_endpoint: String,
+    pub source_bucket: String,
+    pub source_prefix: String,
+    pub target: StoreLocation,
+}
+
+/// A prefix in a bucket of a region's store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StoreLocation {
+    /// Name of the Region, for messages.
+    pub region: String,
+    pub endpoint: String,
+    pub signing_region: String,
+    pub addressing: Addressing,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_bundle: Option<String>,
+    pub bucket: String,
+    pub prefix: String,
+}
+
+impl StoreLocation {
+    /// A prefix in the store of a region.
+    #[must_use]
+    pub fn new(region: &str, store: &ObjectStoreSpec, bucket: &str, prefix: &str) -> Self {
+        Self {
+            region: region.to_owned(),
+            endpoint: store.endpoint.trim_end_matches('/').to_owned(),
+            signing_region: store.signing_region.clone(),
+            addressing: store.addressing,
+            ca_bundle: store.ca_bundle.clone(),
+            bucket: bucket.to_owned(),
+            prefix: prefix.to_owned(),
+        }
+    }
+}
+
+/// A task that can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file is no task.
+    #[error("task can't be read: {0}")]
+    Malformed(#[from] serde_json::Error),
+    /// The file is not the one that this worker was started for.
+    #[error("task has hash {found}, but {expected} was asked for")]
+    WrongHash { expected: String, found: String },
+    /// The controller is newer than this worker.
+    #[error("task has version {0}, but this worker knows {TASK_VERSION}; use the same image for both")]
+    UnknownVersion(u32),
+}
+
+impl Task {
+    /// The file's text: the same task gives the same text.
+    ///
+    /// # Errors
+    /// Never for tasks built in this program; the type is serde's.
+    pub fn to_text(&self) -> Result<String, Error> {
+        Ok(serde_json::to_string_pretty(self)?)
+    }
+
+    /// Reads a task, and makes sure that it is the one that was meant.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn from_text(text: &str, expected_hash: &str) -> Result<Self, Error> {
+        let found = hash(text);
+        if found != expected_hash {
+            return Err(Error::WrongHash { expected: expected_hash.to_owned(), found });
+        }
+        let version: VersionOnly = serde_json::from_str(text)?;
+        if version.version != TASK_VERSION {
+            return Err(Error::UnknownVersion(version.version));
+        }
+        Ok(serde_json::from_str(text)?)
+    }
+}
+
+#[derive(Deserialize)]
+struct VersionOnly {
+    version: u32,
+}
+
+/// First 16 hex digits of the text's SHA-256: names the ConfigMap and is the worker's argument.
+#[must_use]
+pub fn hash(text: &str) -> String {
+    hex::encode(&Sha256::digest(text.as_bytes())[..8])
+}
