@@ -43,6 +43,20 @@ pub enum ExitCode {
     Stuck = 14,
 }
 
+/// A worker's last words, as JSON in its container's termination message: what the controller knows of
+/// a worker that can't report, or whose resource is on its way out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LastWords {
+    /// One word, the same in conditions, Events and metrics.
+    pub reason: String,
+    /// What happened to which object, and what to do.
+    pub message: String,
+    /// `Source` or `Target`, where one is to blame.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub side: Option<crate::api::FailureSide>,
+}
+
 /// One task, as a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -73,7 +73,7 @@ ensure_base() {
 }
 
 make_base() {
-  mmdebstrap --variant=minbase --mode=root \
+  mmdebstrap --variant=minbase --mode=root --format=tar \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' \
     bookworm "$ARCHIVES/base.tar.part"

@@ -366,6 +366,9 @@ pub struct Observed {
     /// Movement in the current cycle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<CycleProgress>,
+    /// Value of the annotation `farshore.dev/run-requested` that `cycle` began after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_request: Option<String>,
     /// Why the last attempt failed, if it did; gone with the next success.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
