@@ -6,8 +6,17 @@ IMAGES='pause coredns minio mariadb farshore'
 BASE_IMAGE=localhost/debian:bookworm
 ARCHIVES=$CACHE/images
 
-# Storage of our own: neither podman's images nor its settings are touched.
-bh() { buildah --root "$CACHE/buildah" --runroot "/run/farshore-buildah" --storage-driver overlay "$@"; }
+# Storage of our own: podman's images are not touched. Two directories are built into buildah; they
+# are taken away again where there were none.
+bh() {
+  local path rc=0 made=()
+  for path in /etc/cni/net.d /etc/cni /var/lib/containers/cache /var/lib/containers /run/farshore-buildah; do
+    [[ -e $path ]] || made+=("$path")
+  done
+  buildah --root "$CACHE/buildah" --runroot /run/farshore-buildah --storage-driver overlay "$@" || rc=$?
+  ((${#made[@]} == 0)) || rm -rf "${made[@]}"
+  return "$rc"
+}
 
 image_name() { echo "localhost/$1:dev"; } # NAME
 
