@@ -78,7 +78,7 @@ require_disk() { # DIRECTORY GIB
   mkdir -p "$1"
   free=$(df -Pk "$1" | awk 'NR == 2 {print int($4 / 1048576)}')
   ((free >= $2)) || die "$1 has $free GiB free, $2 GiB are needed" \
-    "free some space, or point FARSHORE_CACHE at another disk"
+    "free some space there (FARSHORE_CACHE=… moves the caches to another disk)"
 }
 
 # ---- processes ---------------------------------------------------------------------------------

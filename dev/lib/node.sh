@@ -11,6 +11,22 @@ node_pid() {
   pgrep -P "$parent" -f node-init
 }
 
+# The checkout whose cluster runs, if it is another one. One that was deleted owns nothing any more.
+other_owner() {
+  local pid path
+  [[ -r $OWNER ]] || return 1
+  read -r pid path <"$OWNER"
+  [[ $path != "$ROOT" && -d $path ]] && is_node "$pid" && echo "$path"
+}
+
+is_node() { [[ -d /proc/$1 ]] && grep -qz node-init "/proc/$1/cmdline"; } # PID
+
+require_no_other_owner() {
+  local path
+  ! path=$(other_owner) ||
+    die "the cluster of another checkout is running: $path" "stop it with: $path/dev/cluster down"
+}
+
 # bind mounts need a directory to lie on; `down` takes away those that were not there before.
 make_covered() {
   local path
@@ -115,8 +131,10 @@ close_egress() {
 }
 
 stop_node() {
-  local pid
-  if pid=$(node_pid); then
+  local pid owned=none
+  [[ ! -r $OWNER ]] || read -r owned _ <"$OWNER"
+  pid=$(node_pid) || pid=$owned
+  if is_node "$pid"; then
     # The kernel ends every process of the namespace with its first one.
     kill -9 "$pid" 2>/dev/null || true
     wait_for 20 gone "$pid" || die "the node (pid $pid) does not end"

@@ -93,13 +93,3 @@ require_free_link() {
     die "a network device $LINK exists and no cluster of ours runs" \
       "remove it (ip link del $LINK), or choose another name with FARSHORE_LINK=…"
 }
-
-require_nothing_running_elsewhere() {
-  local pid path
-  [[ -r $OWNER ]] || return 0
-  read -r pid path <"$OWNER" || return 0
-  if [[ $path == "$ROOT" ]] || ! { [[ -d /proc/$pid ]] && grep -qz "node-init" "/proc/$pid/cmdline"; }; then
-    return 0
-  fi
-  die "the cluster of another checkout is running: $path" "stop it with: $path/dev/cluster down"
-}

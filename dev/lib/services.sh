@@ -54,6 +54,7 @@ write_control_plane() { # KUBERNETES ETCD
   # One of each: an election would only make the start slower.
   service kube-controller-manager "$1/kube-controller-manager" --leader-elect=false --bind-address=127.0.0.1 \
     --kubeconfig="$RUN/controller-manager.kubeconfig" --use-service-account-credentials \
+    --kube-api-qps=200 --kube-api-burst=400 \
     --authentication-kubeconfig="$RUN/controller-manager.kubeconfig" \
     --authorization-kubeconfig="$RUN/controller-manager.kubeconfig" \
     --service-account-private-key-file="$PKI/service-accounts.key" --root-ca-file="$PKI/ca.crt" \
