@@ -71,6 +71,7 @@ write_node_services() { # KUBERNETES NODE-TOOLS
   service kubelet "$1/kubelet" --config="$RUN/kubelet.yaml" --kubeconfig="$RUN/kubelet.kubeconfig" \
     --hostname-override="$LINK" --node-ip="$NODE_IP" --node-labels=topology.kubernetes.io/zone=dev
   service kube-proxy "$1/kube-proxy" --config="$RUN/proxy.yaml" --hostname-override="$LINK"
+  service volumes env "PATH=$1:$PATH" "$DEV/lib/volumes" "$ADMIN" "$DATA/volumes"
 }
 
 # restrict_oom_score_adj: without CAP_SYS_RESOURCE no process may lower its score, and every pod
