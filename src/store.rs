@@ -3,11 +3,14 @@
 //! [`ObjectStore`] is what the engine is written against; the S3 implementation is the real one. Whatever a store
 //! cannot do is found by ability probes, never guessed from a vendor's name.
 
+pub mod credentials;
 mod error;
 pub mod memory;
 mod model;
+pub mod s3;
 
 pub use error::{Context, Error, Result, Side};
+pub(crate) use memory::composite_etag;
 pub use model::*;
 
 use async_trait::async_trait;
@@ -99,4 +102,15 @@ pub trait ObjectStore: Send + Sync + std::fmt::Debug {
     /// How far the endpoint's clock is ahead of ours, from the `Date` header of the last reply.
     /// `None` before the first reply.
     fn clock_offset(&self) -> Option<jiff::SignedDuration>;
+}
+
+/// `name-` and 128 random bits: a key that nobody else uses and nobody can foresee.
+///
+/// # Errors
+/// [`Error::Config`] where the system gives no random numbers.
+pub fn unguessable(name: &str) -> Result<String> {
+    let mut bits = [0; 16];
+    let random = rustls::crypto::aws_lc_rs::default_provider().secure_random;
+    random.fill(&mut bits).map_err(|_| Error::Config("the system gives no random numbers".to_owned()))?;
+    Ok(format!("{name}-{}", hex::encode(bits)))
 }

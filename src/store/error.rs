@@ -90,6 +90,9 @@ pub enum Error {
     /// An answer that no rule of the protocol explains.
     #[error("unexpected answer ({cause}): {context}")]
     Protocol { cause: String, context: Context },
+    /// A file of the mounted Secret is missing, unreadable or empty.
+    #[error("credentials are incomplete: {key} ({}): {cause}; add it to the Secret", file.display())]
+    CredentialsMissing { key: &'static str, file: std::path::PathBuf, cause: String },
     /// The request could not be built: bad endpoint, bad certificate bundle, bad name.
     #[error("invalid store configuration: {0}")]
     Config(String),
@@ -113,6 +116,7 @@ impl Error {
             Self::Unreachable { .. } => "StoreUnreachable",
             Self::Corrupt { .. } => "CorruptTransfer",
             Self::Protocol { .. } => "UnexpectedAnswer",
+            Self::CredentialsMissing { .. } => "CredentialsMissing",
             Self::Config(_) => "InvalidConfiguration",
         }
     }
@@ -129,6 +133,7 @@ impl Error {
                 | Self::Full(_)
                 | Self::Locked(_)
                 | Self::Unsupported { .. }
+                | Self::CredentialsMissing { .. }
                 | Self::Config(_)
         )
     }

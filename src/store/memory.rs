@@ -1,6 +1,6 @@
 //! A bucket in memory: for tests and dry runs, with faults on order.
 //!
-//! It has the semantics of S3 that the engine relies on (real ETags, conditional writes, versions and
+//! It has the semantics of S3 that the engine relies on (real entity tags, conditional writes, versions and
 //! delete markers, multipart uploads, pages), so what passes here fails on a real store only for the
 //! store's own reasons. The same behaviour suite runs on both.
 
@@ -16,6 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use faults::{Effect, Failure, Fault, Verb};
 use state::State;
+pub(crate) use state::composite_etag;
 
 use super::{
     Attributes, ByteStream, Context, Error, GetOptions, GetReply, ListPage, ListRequest, ListVersionsRequest,
@@ -327,7 +328,7 @@ impl ObjectStore for MemoryStore {
             inner.state.abort_upload(upload);
             Ok(())
         };
-        Ok(self.request(Verb::AbortUpload, key, abort).await?.0)
+        self.request(Verb::AbortUpload, key, abort).await.map(drop)
     }
 
     async fn list_uploads(&self, prefix: &str) -> Result<Vec<OpenUpload>> {
@@ -341,7 +342,7 @@ impl ObjectStore for MemoryStore {
             inner.state.delete(key, version, now);
             Ok(())
         };
-        Ok(self.request(Verb::Delete, key, delete).await?.0)
+        self.request(Verb::Delete, key, delete).await.map(drop)
     }
 
     async fn list_versions(&self, request: &ListVersionsRequest) -> Result<VersionPage> {

@@ -110,7 +110,7 @@ impl State {
             version.id = format!("v{:08}", self.sequence);
         } else {
             versions.retain(|v| v.id != "null");
-            version.id = "null".to_owned();
+            "null".clone_into(&mut version.id);
         }
         let version_id = matches!(self.versioning, Versioning::Enabled | Versioning::Suspended);
         let reply = PutReply { etag: version.etag.clone(), version: version_id.then(|| version.id.clone()) };

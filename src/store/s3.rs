@@ -1,0 +1,266 @@
+//! A bucket of a store that speaks S3, through the AWS SDK.
+//!
+//! The SDK signs and serializes; retries, time limits and the reading of errors are ours, so that
+//! every store is judged by the same rules and an error says how often and how long we tried.
+
+mod attributes;
+mod body;
+mod client;
+mod listing;
+mod names;
+mod read;
+mod retry;
+mod trouble;
+mod write;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use jiff::SignedDuration;
+
+pub use retry::Retry;
+
+use super::{
+    ByteStream, Context, GetOptions, GetReply, ListPage, ListRequest, ListVersionsRequest, ObjectInfo,
+    ObjectStore, OpenUpload, PartLayout, PutOptions, PutReply, Result, UploadId, UploadedPart, VersionPage,
+    Versioning, credentials::Credentials,
+};
+
+/// How a bucket's name goes into a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Addressing {
+    /// `https://endpoint/bucket/key`
+    #[default]
+    Path,
+    /// `https://bucket.endpoint/key`
+    Virtual,
+}
+
+/// How long to wait before a request counts as failed.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For a connection, TLS included.
+    pub connect: Duration,
+    /// For the first byte of an answer, once the request is sent.
+    pub answer: Duration,
+    /// For the next bytes of a body, in either direction.
+    pub body: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            answer: Duration::from_secs(30),
+            body: Duration::from_secs(60),
+        }
+    }
+}
+
+/// A bucket and how to reach it.
+#[derive(Clone, Debug)]
+pub struct S3Config {
+    /// `https://host[:port]`; plain `http://` only where a person wrote so.
+    pub endpoint: String,
+    pub bucket: String,
+    /// Name of the region in signatures.
+    pub signing_region: String,
+    pub addressing: Addressing,
+    /// PEM certificates that are trusted besides the system's.
+    pub ca_bundle: Option<String>,
+    pub credentials: Credentials,
+    pub patience: Patience,
+    pub retry: Retry,
+}
+
+impl S3Config {
+    /// Path addressing, the system's certificates, default patience and retries.
+    #[must_use]
+    pub fn new(endpoint: impl Into<String>, bucket: impl Into<String>, credentials: Credentials) -> Self {
+        Self {
+            endpoint: endpoint.into(),
+            bucket: bucket.into(),
+            signing_region: "us-east-1".to_owned(),
+            addressing: Addressing::default(),
+            ca_bundle: None,
+            credentials,
+            patience: Patience::default(),
+            retry: Retry::default(),
+        }
+    }
+}
+
+/// One bucket of a store that speaks S3. Clones share connections.
+#[derive(Clone, Debug)]
+pub struct S3Store {
+    client: aws_sdk_s3::Client,
+    config: Arc<S3Config>,
+    clock: Arc<ClockOffset>,
+    names: Arc<names::Names>,
+}
+
+impl S3Store {
+    /// Prepares a client; sends nothing yet.
+    ///
+    /// # Errors
+    /// [`super::Error::Config`] for an endpoint or a certificate bundle that can't be used.
+    pub fn new(config: S3Config) -> Result<Self> {
+        let clock = Arc::new(ClockOffset::default());
+        let client = client::build(&config, Arc::clone(&clock))?;
+        Ok(Self { client, config: Arc::new(config), clock, names: Arc::default() })
+    }
+
+    /// Creates the bucket; there already and ours is success. For tests and demonstrations: Farshore
+    /// itself writes only into buckets that exist.
+    pub async fn create_bucket(&self) -> Result<()> {
+        let create = || async {
+            let sent = self.client.create_bucket().bucket(self.bucket()).send().await;
+            match sent.map_err(trouble::Trouble::from) {
+                Err(t) if t.is_code("BucketAlreadyOwnedByYou") => Ok(()),
+                other => other.map(drop),
+            }
+        };
+        self.repeat(None, create).await
+    }
+
+    /// Enables or suspends the bucket's versioning. For tests and demonstrations.
+    pub async fn set_versioning(&self, enabled: bool) -> Result<()> {
+        use aws_sdk_s3::types::{BucketVersioningStatus as Status, VersioningConfiguration};
+        let status = if enabled { Status::Enabled } else { Status::Suspended };
+        let set = || async {
+            let versioning = VersioningConfiguration::builder().status(status.clone()).build();
+            let request = self.client.put_bucket_versioning().bucket(self.bucket());
+            request.versioning_configuration(versioning).send().await?;
+            Ok(())
+        };
+        self.repeat(None, set).await
+    }
+
+    fn context(&self, key: Option<&str>) -> Context {
+        Context {
+            endpoint: self.config.endpoint.clone(),
+            bucket: self.config.bucket.clone(),
+            key: key.map(str::to_owned),
+            attempts: 1,
+            ..Context::default()
+        }
+    }
+}
+
+/// How far the endpoint's clock is ahead, from the last `Date` header, in milliseconds.
+#[derive(Debug)]
+struct ClockOffset(AtomicI64);
+
+impl Default for ClockOffset {
+    fn default() -> Self {
+        Self(AtomicI64::new(i64::MIN))
+    }
+}
+
+impl ClockOffset {
+    fn note(&self, milliseconds: i64) {
+        self.0.store(milliseconds, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Option<SignedDuration> {
+        let milliseconds = self.0.load(Ordering::Relaxed);
+        (milliseconds != i64::MIN).then(|| SignedDuration::from_millis(milliseconds))
+    }
+}
+
+#[async_trait]
+impl ObjectStore for S3Store {
+    fn bucket(&self) -> &str {
+        &self.config.bucket
+    }
+
+    async fn list(&self, request: &ListRequest) -> Result<ListPage> {
+        self.list_page(request).await
+    }
+
+    async fn head(&self, key: &str) -> Result<ObjectInfo> {
+        self.head_object(key).await
+    }
+
+    async fn head_part(&self, key: &str, part: u32) -> Result<Option<PartLayout>> {
+        self.head_one_part(key, part).await
+    }
+
+    async fn get(&self, key: &str, options: &GetOptions) -> Result<GetReply> {
+        self.get_object(key, options).await
+    }
+
+    async fn put(&self, key: &str, body: Bytes, options: &PutOptions) -> Result<PutReply> {
+        self.put_bytes(key, body, options).await
+    }
+
+    async fn put_stream(
+        &self,
+        key: &str,
+        size: u64,
+        body: ByteStream,
+        options: &PutOptions,
+    ) -> Result<PutReply> {
+        self.put_body(key, size, body, options).await
+    }
+
+    async fn create_upload(&self, key: &str, options: &PutOptions) -> Result<UploadId> {
+        self.begin_upload(key, options).await
+    }
+
+    async fn upload_part(
+        &self,
+        key: &str,
+        upload: &UploadId,
+        part: u32,
+        size: u64,
+        body: ByteStream,
+    ) -> Result<UploadedPart> {
+        self.put_part(key, upload, part, (size, body)).await
+    }
+
+    async fn list_parts(&self, key: &str, upload: &UploadId) -> Result<Vec<UploadedPart>> {
+        self.all_parts(key, upload).await
+    }
+
+    async fn complete_upload(
+        &self,
+        key: &str,
+        upload: &UploadId,
+        parts: &[UploadedPart],
+        options: &PutOptions,
+    ) -> Result<PutReply> {
+        self.finish_upload(key, upload, parts, options).await
+    }
+
+    async fn abort_upload(&self, key: &str, upload: &UploadId) -> Result<()> {
+        self.drop_upload(key, upload).await
+    }
+
+    async fn list_uploads(&self, prefix: &str) -> Result<Vec<OpenUpload>> {
+        self.all_uploads(prefix).await
+    }
+
+    async fn delete(&self, key: &str, version: Option<&str>) -> Result<()> {
+        self.delete_object(key, version).await
+    }
+
+    async fn list_versions(&self, request: &ListVersionsRequest) -> Result<VersionPage> {
+        self.version_page(request).await
+    }
+
+    async fn versioning(&self) -> Result<Versioning> {
+        self.bucket_versioning().await
+    }
+
+    fn clock_offset(&self) -> Option<SignedDuration> {
+        self.clock.get()
+    }
+}

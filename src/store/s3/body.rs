@@ -1,0 +1,221 @@
+//! Bodies in flight: watched for stalls in both directions, whole or an error.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::{Context as TaskContext, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use aws_sdk_s3::primitives::{ByteStream as SdkStream, SdkBody};
+use bytes::Bytes;
+use futures::stream;
+use http_body::{Body, Frame, SizeHint};
+
+use super::trouble::{Kind, Trouble, chain};
+use crate::store::{ByteStream, Context, Error};
+
+/// A body that comes from the store. It ends after exactly `length` bytes, or in an error.
+pub(super) fn incoming(body: SdkStream, length: u64, patience: Duration, context: Context) -> ByteStream {
+    let begin = (body, 0_u64, Some(context));
+    Box::pin(stream::unfold(begin, move |(mut body, mut seen, mut context)| async move {
+        let place = context.clone()?;
+        let error = match tokio::time::timeout(patience, body.next()).await {
+            Ok(Some(Ok(chunk))) => {
+                seen += chunk.len() as u64;
+                return Some((Ok(chunk), (body, seen, context)));
+            }
+            Ok(None) if seen == length => return None,
+            Ok(None) => Error::Corrupt { cause: format!("{seen} of {length} bytes came"), context: place },
+            Ok(Some(Err(e))) => broken(&e, seen, length).into_error(place),
+            Err(_) => Error::Unreachable { cause: format!("no data for {patience:?}"), context: place },
+        };
+        context = None;
+        Some((Err(error), (body, seen, context)))
+    }))
+}
+
+fn broken(error: &(dyn std::error::Error + 'static), seen: u64, length: u64) -> Trouble {
+    let cause = format!("{} after {seen} of {length} bytes", chain(Some(error)));
+    let mut next = Some(error);
+    while let Some(e) = next {
+        if e.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message) {
+            return Trouble::new(Kind::Corrupt, cause);
+        }
+        next = e.source();
+    }
+    let short = cause.contains("before message length") || cause.contains("invalid content-length");
+    Trouble::new(if short { Kind::Corrupt } else { Kind::Unreachable }, cause)
+}
+
+/// What is known of a body on its way to the store.
+#[derive(Debug)]
+struct Flow {
+    begin: Instant,
+    /// Milliseconds since `begin` at which the transport last took something.
+    taken: AtomicU64,
+    /// The transport is ready and the source has nothing yet: not the store's fault.
+    starved: AtomicBool,
+    /// The source's own error, which the transport would wrap beyond recognition.
+    failure: Mutex<Option<Error>>,
+}
+
+impl Flow {
+    fn touch(&self, starved: bool) {
+        let now = u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.taken.store(now, Ordering::Relaxed);
+        self.starved.store(starved, Ordering::Relaxed);
+    }
+
+    fn still_for(&self) -> Duration {
+        let taken = Duration::from_millis(self.taken.load(Ordering::Relaxed));
+        if self.starved.load(Ordering::Relaxed) {
+            Duration::ZERO
+        } else {
+            self.begin.elapsed().saturating_sub(taken)
+        }
+    }
+}
+
+/// Watches one body on its way out.
+pub(super) struct Watch(Arc<Flow>);
+
+impl Watch {
+    /// The source's own error, when that is what ended the body.
+    pub(super) fn failure(&self) -> Option<Error> {
+        self.0.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Runs a request until it answers, or the store takes nothing for `patience`.
+    pub(super) async fn over<T>(
+        &self,
+        request: impl Future<Output = Result<T, Trouble>>,
+        patience: Duration,
+    ) -> Result<T, Trouble> {
+        let stall = async {
+            while self.0.still_for() < patience {
+                tokio::time::sleep(patience / 8).await;
+            }
+        };
+        tokio::select! {
+            answer = request => answer,
+            () = stall => Err(Trouble::new(Kind::Unreachable, format!("the store took nothing for {patience:?}"))),
+        }
+    }
+}
+
+/// A body of exactly `size` bytes that goes to the store.
+pub(super) fn outgoing(stream: ByteStream, size: u64) -> (SdkBody, Watch) {
+    let flow = Arc::new(Flow {
+        begin: Instant::now(),
+        taken: AtomicU64::new(0),
+        starved: AtomicBool::new(false),
+        failure: Mutex::new(None),
+    });
+    let body = Outgoing { stream, left: size, flow: Arc::clone(&flow) };
+    (SdkBody::from_body_1_x(body), Watch(flow))
+}
+
+struct Outgoing {
+    stream: ByteStream,
+    left: u64,
+    flow: Arc<Flow>,
+}
+
+/// Why a body ended early; the true error waits in [`Flow`].
+#[derive(Debug, thiserror::Error)]
+#[error("the source of the body failed")]
+struct SourceFailed;
+
+impl Outgoing {
+    fn fail(&self, error: Error) -> SourceFailed {
+        *self.flow.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        SourceFailed
+    }
+
+    fn wrong_length(&self, how: &str) -> SourceFailed {
+        let cause = format!("the source gave {how} than announced ({} bytes off)", self.left);
+        self.fail(Error::Corrupt { cause, context: Context::default() })
+    }
+}
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = SourceFailed;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        task: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, SourceFailed>>> {
+        self.flow.touch(true);
+        let next = ready!(self.stream.as_mut().poll_next(task));
+        self.flow.touch(false);
+        Poll::Ready(match next {
+            Some(Ok(chunk)) => match self.left.checked_sub(chunk.len() as u64) {
+                Some(left) => {
+                    self.left = left;
+                    Some(Ok(Frame::data(chunk)))
+                }
+                None => Some(Err(self.wrong_length("more"))),
+            },
+            Some(Err(error)) => Some(Err(self.fail(error))),
+            None if self.left > 0 => Some(Err(self.wrong_length("less"))),
+            None => None,
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt;
+
+    use super::*;
+
+    fn chunks(parts: &[&'static [u8]]) -> ByteStream {
+        let parts: Vec<_> = parts.iter().map(|p| Ok(Bytes::from_static(p))).collect();
+        Box::pin(stream::iter(parts))
+    }
+
+    #[tokio::test]
+    async fn a_body_from_the_store_is_whole_or_an_error() {
+        let body = |length| {
+            incoming(SdkStream::from_static(b"12345"), length, Duration::from_secs(1), Context::default())
+        };
+        assert!(body(5).all(|c| async move { c.is_ok() }).await);
+        let last = body(7).collect::<Vec<_>>().await.pop().unwrap();
+        assert!(matches!(last, Err(Error::Corrupt { .. })), "{last:?}");
+    }
+
+    #[tokio::test]
+    async fn a_source_that_gives_too_little_fails_the_body() {
+        use http_body_util::BodyExt;
+        let (body, watch) = outgoing(chunks(&[b"12", b"3"]), 5);
+        assert!(body.collect().await.is_err());
+        assert!(matches!(watch.failure(), Some(Error::Corrupt { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_store_that_takes_nothing_is_given_up_and_a_slow_source_is_waited_for() {
+        let never = || std::future::pending::<Result<(), Trouble>>();
+        let (_body, watch) = outgoing(chunks(&[b"12345"]), 5);
+        let gave_up = watch.over(never(), Duration::from_millis(80)).await;
+        assert_eq!(gave_up.unwrap_err().kind, Kind::Unreachable);
+
+        let (mut body, watch) = outgoing(Box::pin(stream::pending()), 5);
+        let _pending = futures::poll!(http_body_util::BodyExt::frame(&mut body));
+        let waited =
+            tokio::time::timeout(Duration::from_millis(300), watch.over(never(), Duration::from_millis(80)));
+        assert!(waited.await.is_err(), "a starved body is not the store's fault");
+    }
+}

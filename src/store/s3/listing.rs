@@ -1,0 +1,249 @@
+//! Listings: a page is whole or an error.
+
+use aws_sdk_s3::{
+    config::{
+        ConfigBag, Intercept, RuntimeComponents, interceptors::AfterDeserializationInterceptorContextRef,
+    },
+    operation::list_objects_v2::ListObjectsV2Output,
+    types::{EncodingType, Object, StorageClass},
+};
+use aws_smithy_runtime_api::box_error::BoxError;
+
+use super::{
+    S3Store,
+    attributes::{etag, moment},
+    trouble::{Kind, Trouble},
+};
+use crate::store::{
+    ListPage, ListRequest, ListVersionsRequest, Listed, ObjectStore, ObjectVersion, OpenUpload, Result,
+    UploadId, UploadedPart, VersionMarker, VersionPage,
+};
+
+impl S3Store {
+    pub(super) async fn list_page(&self, request: &ListRequest) -> Result<ListPage> {
+        let start_after = request.start_after.clone().filter(|_| request.token.is_none());
+        let list = || async {
+            let output = self
+                .client
+                .list_objects_v2()
+                .bucket(self.bucket())
+                .encoding_type(EncodingType::Url)
+                .prefix(&request.prefix)
+                .set_start_after(start_after.clone())
+                .set_continuation_token(request.token.clone())
+                .set_max_keys(request.max_keys.map(|n| i32::try_from(n).unwrap_or(i32::MAX)))
+                .customize()
+                .interceptor(Whole("ListBucketResult"))
+                .send()
+                .await?;
+            page(&output)
+        };
+        self.repeat(None, list).await
+    }
+
+    pub(super) async fn version_page(&self, request: &ListVersionsRequest) -> Result<VersionPage> {
+        let marker = request.marker.clone();
+        let list = || async {
+            let output = self
+                .client
+                .list_object_versions()
+                .bucket(self.bucket())
+                .encoding_type(EncodingType::Url)
+                .prefix(&request.prefix)
+                .set_key_marker(marker.as_ref().map(|m| m.key.clone()))
+                .set_version_id_marker(marker.as_ref().and_then(|m| m.version.clone()))
+                .customize()
+                .interceptor(Whole("ListVersionsResult"))
+                .send()
+                .await?;
+            let decode = decoder(output.encoding_type());
+            let mut versions = Vec::new();
+            for v in output.versions() {
+                versions.push(ObjectVersion {
+                    key: decode(v.key())?,
+                    version: v.version_id().unwrap_or("null").to_owned(),
+                    is_latest: v.is_latest().unwrap_or_default(),
+                    is_delete_marker: false,
+                    size: size(v.size())?,
+                    modified: moment(v.last_modified())?,
+                });
+            }
+            for m in output.delete_markers() {
+                versions.push(ObjectVersion {
+                    key: decode(m.key())?,
+                    version: m.version_id().unwrap_or("null").to_owned(),
+                    is_latest: m.is_latest().unwrap_or_default(),
+                    is_delete_marker: true,
+                    size: 0,
+                    modified: moment(m.last_modified())?,
+                });
+            }
+            let place = next(output.is_truncated(), output.next_key_marker())?;
+            let version = output.next_version_id_marker().filter(|v| !v.is_empty()).map(str::to_owned);
+            let next =
+                place.map(|key| decode(Some(key))).transpose()?.map(|key| VersionMarker { key, version });
+            Ok(VersionPage { versions, next })
+        };
+        self.repeat(None, list).await
+    }
+
+    pub(super) async fn all_parts(&self, key: &str, upload: &UploadId) -> Result<Vec<UploadedPart>> {
+        let (mut parts, mut marker) = (Vec::new(), None);
+        loop {
+            let list = || async {
+                let request = self.client.list_parts().bucket(self.bucket()).key(key).upload_id(&upload.0);
+                let request = request.set_part_number_marker(marker.clone()).customize();
+                let output = request.interceptor(Whole("ListPartsResult")).send().await?;
+                let mut found = Vec::new();
+                for p in output.parts() {
+                    let part = p.part_number().and_then(|n| u32::try_from(n).ok()).unwrap_or_default();
+                    found.push(UploadedPart { part, size: size(p.size())?, etag: etag(p.e_tag())? });
+                }
+                let next = next(output.is_truncated(), output.next_part_number_marker())?;
+                Ok((found, next.map(str::to_owned)))
+            };
+            let (found, next) = self.repeat(Some(key), list).await?;
+            parts.extend(found);
+            match next {
+                Some(next) if marker.as_ref() != Some(&next) => marker = Some(next),
+                _ => return Ok(parts),
+            }
+        }
+    }
+
+    pub(super) async fn all_uploads(&self, prefix: &str) -> Result<Vec<OpenUpload>> {
+        let (mut uploads, mut marker) = (Vec::new(), None::<(String, Option<String>)>);
+        loop {
+            let list = || async {
+                let output = self
+                    .client
+                    .list_multipart_uploads()
+                    .bucket(self.bucket())
+                    .encoding_type(EncodingType::Url)
+                    .prefix(prefix)
+                    .set_key_marker(marker.as_ref().map(|m| m.0.clone()))
+                    .set_upload_id_marker(marker.as_ref().and_then(|m| m.1.clone()))
+                    .customize()
+                    .interceptor(Whole("ListMultipartUploadsResult"))
+                    .send()
+                    .await?;
+                let decode = decoder(output.encoding_type());
+                let mut found = Vec::new();
+                for u in output.uploads() {
+                    let (key, id) =
+                        (decode(u.key())?, UploadId(u.upload_id().unwrap_or_default().to_owned()));
+                    found.push(OpenUpload { key, id, initiated: moment(u.initiated()).ok() });
+                }
+                let key = next(output.is_truncated(), output.next_key_marker())?;
+                let id = output.next_upload_id_marker().map(str::to_owned);
+                let next = key.map(|key| decode(Some(key))).transpose()?.map(|key| (key, id));
+                Ok((found, next))
+            };
+            let (found, next) = self.repeat(None, list).await?;
+            uploads.extend(found);
+            match next {
+                Some(next) if marker.as_ref() != Some(&next) => marker = Some(next),
+                _ => return Ok(uploads),
+            }
+        }
+    }
+}
+
+fn page(output: &ListObjectsV2Output) -> Result<ListPage, Trouble> {
+    let decode = decoder(output.encoding_type());
+    let next = next(output.is_truncated(), output.next_continuation_token())?.map(str::to_owned);
+    let listed = |o: &Object| {
+        let class = o.storage_class().map(|c| c.as_str().to_owned());
+        Ok(Listed {
+            key: decode(o.key())?,
+            size: size(o.size())?,
+            etag: etag(o.e_tag())?,
+            modified: moment(o.last_modified())?,
+            storage_class: class.filter(|c| c != StorageClass::from("STANDARD").as_str()),
+        })
+    };
+    let objects = output.contents().iter().map(listed).collect::<Result<Vec<_>, Trouble>>()?;
+    if output.key_count().is_some_and(|n| usize::try_from(n).is_ok_and(|n| n != objects.len())) {
+        return Err(garbled("the page's own count of keys is another"));
+    }
+    Ok(ListPage { objects, next })
+}
+
+/// Continuation of a page: there if and only if the page says that more follows.
+fn next(truncated: Option<bool>, marker: Option<&str>) -> Result<Option<&str>, Trouble> {
+    match (truncated, marker.filter(|m| !m.is_empty())) {
+        (None, _) => Err(garbled("the page doesn't say whether more follows")),
+        (Some(true), None) => Err(garbled("more follows, but the page doesn't say where")),
+        (Some(true), marker) => Ok(marker),
+        (Some(false), _) => Ok(None),
+    }
+}
+
+/// Decodes keys where the store says that it encoded them. A space may come as `+`.
+fn decoder(encoding: Option<&EncodingType>) -> impl Fn(Option<&str>) -> Result<String, Trouble> + use<> {
+    let encoded = encoding == Some(&EncodingType::Url);
+    move |raw| {
+        let raw = raw.ok_or_else(|| garbled("an entry has no key"))?;
+        if !encoded {
+            return Ok(raw.to_owned());
+        }
+        let spaced = raw.replace('+', " ");
+        let decoded = percent_encoding::percent_decode_str(&spaced).decode_utf8();
+        decoded.map(std::borrow::Cow::into_owned).map_err(|_| garbled("a key is not UTF-8"))
+    }
+}
+
+fn size(raw: Option<i64>) -> Result<u64, Trouble> {
+    raw.and_then(|n| u64::try_from(n).ok()).ok_or_else(|| garbled("an entry has no size"))
+}
+
+fn garbled(cause: &str) -> Trouble {
+    Trouble::new(Kind::Protocol, cause)
+}
+
+/// Refuses an answer that is not one whole XML document of this name: the SDK's parser takes the end
+/// of the text for the end of the document.
+#[derive(Debug)]
+struct Whole(&'static str);
+
+impl Intercept for Whole {
+    fn name(&self) -> &'static str {
+        "Whole"
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let answer = context.response();
+        let text = answer.body().bytes().unwrap_or_default().trim_ascii_end();
+        let end = format!("</{}>", self.0);
+        if !answer.status().is_success() || text.ends_with(end.as_bytes()) {
+            return Ok(());
+        }
+        Err(format!("the answer is not a whole {}", self.0).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_decoded_only_where_the_store_says_so() {
+        let decode = decoder(Some(&EncodingType::Url));
+        assert_eq!(decode(Some("a%2Bb+c%20%C3%A4/%2F")).unwrap(), "a+b c ä//");
+        assert_eq!(decoder(None)(Some("a%2Bb+c")).unwrap(), "a%2Bb+c");
+        assert!(decode(None).is_err());
+    }
+
+    #[test]
+    fn a_page_that_does_not_say_where_it_goes_on_is_an_error() {
+        assert!(next(None, None).is_err());
+        assert!(next(Some(true), Some("")).is_err());
+        assert_eq!(next(Some(true), Some("t")).unwrap(), Some("t"));
+        assert_eq!(next(Some(false), Some("t")).unwrap(), None);
+    }
+}

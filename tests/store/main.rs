@@ -1,0 +1,50 @@
+//! One behaviour suite, run on every store; faults between us and a store; copies between stores.
+//!
+//! Real stores come from the environment (`make test`, or source `.dev/stores.env`).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may")]
+
+#[path = "../support/stores.rs"]
+mod stores;
+mod suite;
+
+use farshore::store::{ObjectStore, Versioning, memory::MemoryStore};
+
+#[tokio::test]
+async fn memory_stores_objects_exactly() {
+    let store = MemoryStore::new("b");
+    store.set_page_size(3);
+    suite::stores_objects_exactly(&store).await;
+}
+
+#[tokio::test]
+async fn minio_stores_objects_exactly() {
+    suite::stores_objects_exactly(&stores::minio_a().await).await;
+}
+
+#[tokio::test]
+async fn versity_stores_objects_exactly() {
+    suite::stores_objects_exactly(&stores::versity().await).await;
+}
+
+#[tokio::test]
+async fn memory_keeps_versions() {
+    let store = MemoryStore::new("b");
+    store.set_versioning(Versioning::Enabled);
+    store.set_page_size(2);
+    suite::keeps_versions(&store).await;
+}
+
+#[tokio::test]
+async fn minio_keeps_versions() {
+    let store = stores::minio_a().await;
+    store.set_versioning(true).await.unwrap();
+    assert_eq!(store.versioning().await.unwrap(), Versioning::Enabled);
+    suite::keeps_versions(&store).await;
+}
+
+#[tokio::test]
+async fn versity_keeps_versions() {
+    let store = stores::versity().await;
+    store.set_versioning(true).await.unwrap();
+    suite::keeps_versions(&store).await;
+}
