@@ -26,7 +26,14 @@ kc() {
   if [[ $CLUSTER == local ]]; then k "$@"; else kubectl "$@"; fi
 }
 
-helm_command() { "$(tool_dir helm)/helm" "$@"; }
+# On the user's own cluster the user's own helm will do.
+own_helm() { [[ $CLUSTER == current ]] && command -v helm >/dev/null; }
+
+ensure_helm() { own_helm || ensure_tools helm; }
+
+helm_command() {
+  if own_helm; then helm "$@"; else "$(tool_dir helm)/helm" "$@"; fi
+}
 
 # $(value NAMESPACE SECRET KEY): empty if there is none.
 value() {
