@@ -31,18 +31,18 @@ require_no_other_owner() {
 make_covered() {
   local path
   for path in $COVERED; do
-    [[ -d $path ]] || { mkdir -p "$path" && echo "$path" >>"$RUN/made-directories"; }
+    [[ -d $path ]] || { mkdir -p "$path" && echo "$path" >>"$SOCKETS/made-directories"; }
   done
 }
 
 remove_covered() {
   local path
-  [[ -r $RUN/made-directories ]] || return 0
+  [[ -r $SOCKETS/made-directories ]] || return 0
   # rmdir leaves alone what others have put something into since.
   while read -r path; do
     rmdir "$path" 2>/dev/null || true
-  done <"$RUN/made-directories"
-  rm -f "$RUN/made-directories"
+  done <"$SOCKETS/made-directories"
+  rm -f "$SOCKETS/made-directories"
 }
 
 cgroup_roots() {
@@ -107,7 +107,7 @@ link_node() { # PID
 open_egress() {
   local forward=/proc/sys/net/ipv4/ip_forward
   if [[ $(<$forward) == 0 ]]; then
-    touch "$RUN/ip-forward-was-off"
+    touch "$SOCKETS/ip-forward-was-off"
     echo 1 >$forward
   fi
   nft -f - <<END
@@ -124,9 +124,9 @@ close_egress() {
   if nft list table ip "$LINK" >/dev/null 2>&1; then
     nft delete table ip "$LINK"
   fi
-  if [[ -e $RUN/ip-forward-was-off ]]; then
+  if [[ -e $SOCKETS/ip-forward-was-off ]]; then
     echo 0 >/proc/sys/net/ipv4/ip_forward
-    rm -f "$RUN/ip-forward-was-off"
+    rm -f "$SOCKETS/ip-forward-was-off"
   fi
 }
 
