@@ -1,1 +1,10 @@
-//! Copies and compares objects: ranges, the two-sided merge, the copier.
+//! Copies and compares objects: ranges of keys, the two-sided merge, the copier.
+//!
+//! Nothing here knows what the objects mean. Whatever ends early leaves the target as it was, or with
+//! parts of an open upload that the next copy of the same object goes on with.
+
+mod copy;
+mod error;
+
+pub use copy::{Copied, Copier, CopyRequest, OnBytes, Outcome};
+pub use error::{Error, Result};

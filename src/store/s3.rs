@@ -59,7 +59,7 @@ impl Default for Patience {
         Self {
             connect: Duration::from_secs(5),
             answer: Duration::from_secs(30),
-            body: Duration::from_secs(60),
+            body: Duration::from_mins(1),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Real stores come from the environment (`make test`, or source `.dev/stores.env`).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may")]
 
+mod copying;
 #[path = "../support/stores.rs"]
 mod stores;
 mod suite;

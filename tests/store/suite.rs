@@ -1,6 +1,6 @@
 //! What every store must do.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use farshore::store::{
@@ -188,7 +188,7 @@ async fn multipart(store: &dyn ObjectStore) {
     assert!(open.iter().any(|u| u.id == upload && u.key == "big"), "{open:?}");
     let done = store.complete_upload("big", &upload, &sent, &PutOptions::default()).await.unwrap();
     assert_eq!(done.etag.parts(), Some(3));
-    let md5s: Vec<u8> = parts.iter().flat_map(|p| Md5::digest(p)).collect();
+    let md5s: Vec<u8> = parts.iter().flat_map(Md5::digest).collect();
     assert_eq!(done.etag, ETag(format!("{}-3", md5(&md5s).0)));
     let repeated = store.complete_upload("big", &upload, &sent, &PutOptions::default()).await.unwrap();
     assert_eq!(repeated.etag, done.etag, "a repeated completion answers with the object");
@@ -208,15 +208,16 @@ async fn multipart(store: &dyn ObjectStore) {
 }
 
 async fn key_zoo(store: &dyn ObjectStore) {
-    let mut kept = BTreeMap::new();
+    let mut kept = BTreeSet::new();
     for key in KEY_ZOO {
         match store.put(key, Bytes::from(*key), &PutOptions::default()).await {
             Ok(_) => {
                 let read = read(store, key, &GetOptions::default()).await;
                 assert_eq!(read.unwrap(), Bytes::from(*key), "{key:?}");
-                kept.insert((*key).to_owned(), ());
+                kept.insert((*key).to_owned());
             }
-            Err(Error::Unsupported { .. }) => println!("refused: {key:?}"),
+            // Refused by name, which is as good as stored: nothing else was hit.
+            Err(Error::Unsupported { .. }) => {}
             Err(error) => panic!("{key:?}: {error:?}"),
         }
     }
@@ -229,8 +230,8 @@ async fn key_zoo(store: &dyn ObjectStore) {
         store.delete("control\u{1}char", None).await.unwrap();
     }
     listed.sort();
-    assert_eq!(listed, kept.keys().cloned().collect::<Vec<_>>());
-    for key in kept.keys() {
+    assert_eq!(listed, kept.iter().cloned().collect::<Vec<_>>());
+    for key in &kept {
         store.delete(key, None).await.unwrap();
     }
     assert!(keys(store, ListRequest::default()).await.is_empty());

@@ -1,0 +1,315 @@
+//! Copies one object exactly: bytes, content headers, user metadata, and the ETag with its parts.
+
+mod layout;
+mod parts;
+mod pipe;
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use jiff::Timestamp;
+use md5::{Digest, Md5};
+use tokio::sync::Semaphore;
+
+use super::{Error, Result};
+use crate::store::{
+    self, ETag, GetOptions, GetReply, ObjectInfo, ObjectStore, Precondition, PutOptions, PutReply, Side,
+};
+use layout::Layout;
+use pipe::Tap;
+
+/// Objects up to this size go from memory in one request; larger ones are streamed.
+const SMALL: u64 = 8 << 20;
+/// Largest object that one PUT may make.
+const LARGEST_PUT: u64 = 5 << 30;
+/// Memory of all small objects of one copier.
+const BUFFERS: u64 = 16 << 20;
+const KIB: u64 = 1024;
+/// Times that one transfer is begun anew.
+const TRIES: u32 = 5;
+/// Times that a changing source is followed.
+const FOLLOWED: u32 = 3;
+
+/// Told how many more bytes went on their way to the target. Called often: count, and sample the count.
+pub type OnBytes = Arc<dyn Fn(u64) + Send + Sync>;
+
+/// What to copy.
+#[derive(Clone, Debug)]
+pub struct CopyRequest {
+    pub source_key: String,
+    pub target_key: String,
+    /// Size seen in a listing: saves a request for large objects, decides nothing.
+    pub size: Option<u64>,
+    /// Copies only this content: another one ends in [`Outcome::Changed`]. `None` copies whatever is
+    /// there, following changes.
+    pub etag: Option<ETag>,
+    /// When the target may be written.
+    pub precondition: Precondition,
+}
+
+impl CopyRequest {
+    /// Copies what is there now, under the same key, over whatever the target holds.
+    #[must_use]
+    pub fn new(key: impl Into<String>) -> Self {
+        let key = key.into();
+        Self {
+            source_key: key.clone(),
+            target_key: key,
+            size: None,
+            etag: None,
+            precondition: Precondition::None,
+        }
+    }
+}
+
+/// How a copy ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The target holds the object.
+    Copied(Copied),
+    /// The source holds no such object (any more). The target is as it was.
+    Gone,
+    /// The source holds another content than asked for. The target is as it was.
+    Changed,
+}
+
+/// An object that was copied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copied {
+    /// Bytes of the object.
+    pub size: u64,
+    pub source_etag: ETag,
+    /// Equal to `source_etag` unless a side's tags are not MD5s (encryption with a key service) or the
+    /// parts could not be made again (smaller than the target takes, or hidden by the source).
+    pub target_etag: ETag,
+    /// Version at the target, where it keeps versions.
+    pub version: Option<String>,
+    /// The source's time of the last write, by the source's clock.
+    pub modified: Timestamp,
+    /// Bytes sent by this copy: less than `size` after a resumption.
+    pub sent: u64,
+    /// Parts found at the target from an earlier copy that was cut short.
+    pub parts_reused: u32,
+}
+
+impl Copied {
+    fn whole(info: &ObjectInfo, put: PutReply) -> Self {
+        Self {
+            size: info.size,
+            source_etag: info.etag.clone(),
+            target_etag: put.etag,
+            version: put.version,
+            modified: info.modified,
+            sent: info.size,
+            parts_reused: 0,
+        }
+    }
+}
+
+/// Copies objects from one store to another. Shared by all copies of a run: it bounds their memory to
+/// 16 MiB of small objects, and about 1 MiB for each part in flight of a large one.
+#[derive(Clone)]
+pub struct Copier {
+    source: Arc<dyn ObjectStore>,
+    target: Arc<dyn ObjectStore>,
+    parts_in_flight: usize,
+    buffers: Arc<Semaphore>,
+    on_bytes: OnBytes,
+}
+
+impl std::fmt::Debug for Copier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Copier")
+            .field("source", &self.source)
+            .field("target", &self.target)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Copier {
+    /// A copier with four parts in flight.
+    #[must_use]
+    pub fn new(source: Arc<dyn ObjectStore>, target: Arc<dyn ObjectStore>) -> Self {
+        let buffers = Arc::new(Semaphore::new(kib(BUFFERS) as usize));
+        Self { source, target, parts_in_flight: 4, buffers, on_bytes: Arc::new(|_| {}) }
+    }
+
+    /// Parts of one large object that are in flight at once.
+    #[must_use]
+    pub fn parts_in_flight(mut self, parts: usize) -> Self {
+        self.parts_in_flight = parts.max(1);
+        self
+    }
+
+    /// Who is told of bytes on their way.
+    #[must_use]
+    pub fn on_bytes(mut self, on_bytes: OnBytes) -> Self {
+        self.on_bytes = on_bytes;
+        self
+    }
+
+    /// Copies one object and verifies it from the replies.
+    ///
+    /// A small object costs one GET and one PUT. A multipart object is sent in the source's own
+    /// parts, so that its ETag is the same; parts that an earlier copy left at the target are not
+    /// sent again. A large object that the source holds in one piece is sent in one piece, for the
+    /// same reason, and can't be resumed; after two broken tries it is sent in parts.
+    ///
+    /// Every read of a large object is bound to the ETag seen first. Dropping the future, an error
+    /// and a kill all leave the target's object as it was; uploaded parts stay for the next copy.
+    ///
+    /// # Errors
+    /// [`Error::Store`] with the side that failed. `Changed` at the target: the precondition did not
+    /// hold. [`Error::Restless`] when the source changed three times meanwhile.
+    pub async fn copy(&self, request: &CopyRequest) -> Result<Outcome> {
+        for _ in 0..FOLLOWED {
+            return match self.copy_once(request).await {
+                Ok(copied) => Ok(Outcome::Copied(copied)),
+                Err(Error::Store { side: Side::Source, source: store::Error::NotFound(_) }) => {
+                    Ok(Outcome::Gone)
+                }
+                Err(Error::Store { side: Side::Source, source: store::Error::Changed(_) }) => {
+                    if request.etag.is_some() {
+                        return Ok(Outcome::Changed);
+                    }
+                    continue;
+                }
+                Err(error) => Err(error),
+            };
+        }
+        Err(Error::Restless { key: request.source_key.clone(), times: FOLLOWED })
+    }
+
+    async fn copy_once(&self, request: &CopyRequest) -> Result<Copied> {
+        let in_parts = request.etag.as_ref().is_some_and(|tag| tag.parts().is_some());
+        if in_parts || request.size.is_some_and(|size| size > SMALL) {
+            let info = self.source.head(&request.source_key).await.map_err(Error::source)?;
+            if request.etag.as_ref().is_some_and(|tag| *tag != info.etag) {
+                let place =
+                    store::Context { key: Some(request.source_key.clone()), ..store::Context::default() };
+                return Err(Error::source(store::Error::Changed(place)));
+            }
+            return self.copy_large(request, info).await;
+        }
+        let options = GetOptions { if_match: request.etag.clone(), ..GetOptions::default() };
+        let reply = self.source.get(&request.source_key, &options).await.map_err(Error::source)?;
+        if reply.info.size > SMALL || reply.info.etag.parts().is_some() {
+            let info = reply.info.clone();
+            drop(reply);
+            return self.copy_large(request, info).await;
+        }
+        self.copy_small(request, reply).await
+    }
+
+    async fn copy_small(&self, request: &CopyRequest, reply: GetReply) -> Result<Copied> {
+        // Closed never: the semaphore lives as long as the copier.
+        let _memory = self.buffers.acquire_many(kib(reply.length)).await.ok();
+        let info = reply.info.clone();
+        let (body, md5) = self.read_small(request, reply).await?;
+        let options = PutOptions {
+            attributes: info.attributes.clone(),
+            precondition: request.precondition.clone(),
+            content_md5: Some(md5),
+        };
+        (self.on_bytes)(info.size);
+        let put = self.target.put(&request.target_key, body, &options).await.map_err(Error::target)?;
+        Ok(Copied::whole(&info, put))
+    }
+
+    /// Reads a whole small object, proved by its ETag, or, where that is not the content's MD5, by
+    /// reading it twice alike.
+    async fn read_small(&self, request: &CopyRequest, reply: GetReply) -> Result<(Bytes, [u8; 16])> {
+        let etag = reply.info.etag.clone();
+        let options = GetOptions { if_match: Some(etag.clone()), ..GetOptions::default() };
+        let (mut reply, mut seen, mut tries) = (Some(reply), None, 0);
+        loop {
+            tries += 1;
+            let read = match reply.take() {
+                Some(reply) => read_whole(reply).await,
+                None => match self.source.get(&request.source_key, &options).await {
+                    Ok(reply) => read_whole(reply).await,
+                    Err(error) => Err(error),
+                },
+            };
+            match read {
+                Ok(body) => {
+                    let md5: [u8; 16] = Md5::digest(&body).into();
+                    if etag.0 == hex::encode(md5) || seen == Some(md5) {
+                        return Ok((body, md5));
+                    }
+                    if tries >= TRIES {
+                        let cause = format!("every read differs, none has the ETag {}", etag.0);
+                        let context = store::Context {
+                            bucket: self.source.bucket().to_owned(),
+                            key: Some(request.source_key.clone()),
+                            attempts: tries,
+                            ..store::Context::default()
+                        };
+                        return Err(Error::source(store::Error::Corrupt { cause, context }));
+                    }
+                    seen = Some(md5);
+                }
+                Err(error) if passes(&error) && tries < TRIES => pause(tries).await,
+                Err(error) => return Err(Error::source(error)),
+            }
+        }
+    }
+
+    async fn copy_large(&self, request: &CopyRequest, info: ObjectInfo) -> Result<Copied> {
+        if info.etag.parts().is_none() && info.size <= LARGEST_PUT {
+            let mut seen = None;
+            for tries in 1..=2 {
+                match self.copy_in_one_piece(request, &info).await {
+                    Ok((copied, md5)) if md5 == info.etag || seen == Some(md5.clone()) => return Ok(copied),
+                    // Misread, or a tag that is no MD5: reading it alike twice tells.
+                    Ok((_, md5)) => seen = Some(md5),
+                    Err(Error::Store { source: error, .. }) if passes(&error) => pause(tries).await,
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        let layout = Layout::of(&*self.source, &request.source_key, &info).await.map_err(Error::source)?;
+        self.copy_in_parts(request, info, layout).await
+    }
+
+    /// Also gives the MD5 of what went over.
+    async fn copy_in_one_piece(&self, request: &CopyRequest, info: &ObjectInfo) -> Result<(Copied, ETag)> {
+        let options = GetOptions { if_match: Some(info.etag.clone()), ..GetOptions::default() };
+        let reply = self.source.get(&request.source_key, &options).await.map_err(Error::source)?;
+        let tap = Tap::new(Arc::clone(&self.on_bytes));
+        let options = PutOptions {
+            attributes: info.attributes.clone(),
+            precondition: request.precondition.clone(),
+            content_md5: None,
+        };
+        let body = tap.through(reply.body);
+        let put = self.target.put_stream(&request.target_key, info.size, body, &options).await;
+        let put = put.map_err(|error| tap.blame(error))?;
+        Ok((Copied::whole(info, put), tap.etag()))
+    }
+}
+
+async fn read_whole(mut reply: GetReply) -> store::Result<Bytes> {
+    let mut bytes = BytesMut::with_capacity(usize::try_from(reply.length).unwrap_or_default());
+    while let Some(chunk) = reply.body.next().await {
+        bytes.extend_from_slice(&chunk?);
+    }
+    Ok(bytes.freeze())
+}
+
+/// True where the same transfer may well succeed a little later.
+fn passes(error: &store::Error) -> bool {
+    use store::Error as E;
+    matches!(error, E::Unreachable { .. } | E::SlowDown(_) | E::Corrupt { .. })
+}
+
+async fn pause(tries: u32) {
+    let longest = Duration::from_millis(100 << tries.min(6));
+    tokio::time::sleep(longest.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+}
+
+/// Memory in permits, never more than there are.
+fn kib(bytes: u64) -> u32 {
+    u32::try_from(bytes.min(BUFFERS) / KIB + 1).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,222 @@
+//! A large object goes over part by part, and goes on where an earlier copy was cut short.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::{
+    Copied, Copier, CopyRequest, Error, Layout, Result, TRIES, layout::Part, passes, pause, pipe::Tap,
+};
+use crate::store::{
+    self, ByteStream, GetOptions, ObjectInfo, Precondition, PutOptions, PutReply, Side, UploadId,
+    UploadedPart, composite_etag,
+};
+
+/// One object on its way.
+struct Transfer<'a> {
+    copier: &'a Copier,
+    request: &'a CopyRequest,
+    info: ObjectInfo,
+    layout: Layout,
+    sent: AtomicU64,
+}
+
+/// An open upload at the target and the parts in it that fit the layout.
+struct Resumed {
+    id: UploadId,
+    parts: BTreeMap<u32, UploadedPart>,
+}
+
+impl Copier {
+    pub(super) async fn copy_in_parts(
+        &self,
+        request: &CopyRequest,
+        info: ObjectInfo,
+        layout: Layout,
+    ) -> Result<Copied> {
+        let transfer = Transfer { copier: self, request, info, layout, sent: AtomicU64::new(0) };
+        let resumed = transfer.find_upload().await?;
+        let reused = resumed.parts.len();
+        let id = resumed.id.clone();
+        match transfer.finish(resumed, &request.precondition).await {
+            Ok(put) if reused == 0 || transfer.has_attributes().await? => Ok(transfer.copied(put, reused)),
+            // The upload was begun for an older object of other headers: all over, into a new one.
+            Ok(put) => {
+                let fresh = transfer.begin().await?;
+                let put = transfer.finish(fresh, &Precondition::Matches(put.etag)).await?;
+                Ok(transfer.copied(put, 0))
+            }
+            Err(error) => {
+                if is_useless_after(&error) {
+                    // The error is what matters; a leftover upload is found and dropped next time.
+                    self.target.abort_upload(&request.target_key, &id).await.ok();
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Parts are kept for the next copy, except where they can't fit it.
+fn is_useless_after(error: &Error) -> bool {
+    use store::Error as E;
+    let Error::Store { side, source } = error else { return false };
+    match side {
+        Side::Source => matches!(source, E::NotFound(_) | E::Changed(_)),
+        Side::Target => matches!(source, E::Changed(_) | E::Unsupported { .. } | E::Locked(_)),
+    }
+}
+
+impl Transfer<'_> {
+    /// The open upload of this key with the most parts that fit; a new one where there is none.
+    /// Others are dropped.
+    async fn find_upload(&self) -> Result<Resumed> {
+        let (target, key) = (&self.copier.target, &self.request.target_key);
+        let mut best: Option<Resumed> = None;
+        for open in target.list_uploads(key).await.map_err(Error::target)? {
+            if open.key != *key {
+                continue;
+            }
+            let parts = match target.list_parts(key, &open.id).await {
+                Ok(parts) => self.fitting(parts),
+                Err(store::Error::NotFound(_)) => continue,
+                Err(error) => return Err(Error::target(error)),
+            };
+            let found = Resumed { id: open.id, parts };
+            let (kept, dropped) = match best.take() {
+                Some(best) if best.parts.len() >= found.parts.len() => (best, Some(found)),
+                other => (found, other),
+            };
+            best = Some(kept);
+            if let Some(dropped) = dropped {
+                target.abort_upload(key, &dropped.id).await.map_err(Error::target)?;
+            }
+        }
+        match best {
+            Some(best) => Ok(best),
+            None => self.begin().await,
+        }
+    }
+
+    fn fitting(&self, parts: Vec<UploadedPart>) -> BTreeMap<u32, UploadedPart> {
+        let sizes: BTreeMap<u32, u64> = self.layout.parts().map(|p| (p.number, p.size)).collect();
+        parts.into_iter().filter(|p| sizes.get(&p.part) == Some(&p.size)).map(|p| (p.part, p)).collect()
+    }
+
+    async fn begin(&self) -> Result<Resumed> {
+        let options = PutOptions { attributes: self.info.attributes.clone(), ..PutOptions::default() };
+        let begun = self.copier.target.create_upload(&self.request.target_key, &options).await;
+        Ok(Resumed { id: begun.map_err(Error::target)?, parts: BTreeMap::new() })
+    }
+
+    /// Sends what is missing, proves the parts, and makes them the object.
+    ///
+    /// Nothing becomes the object that is not proved: parts that lay there are of this content if the
+    /// ETag of all parts is the source's; else each of them is compared with the source.
+    async fn finish(&self, resumed: Resumed, precondition: &Precondition) -> Result<PutReply> {
+        let Resumed { id, parts: found } = resumed;
+        let mut parts = if self.layout.exact { found.clone() } else { self.proved(&found).await? };
+        self.send_missing(&id, &mut parts).await?;
+        let mut all: Vec<UploadedPart> = parts.values().cloned().collect();
+        let proved = composite_etag(&all).is_some_and(|tag| tag == self.info.etag);
+        if self.layout.exact && !proved && !found.is_empty() {
+            let fresh = |part: &UploadedPart| found.get(&part.part) != Some(part);
+            let mut parts = self.proved(&found).await?;
+            parts.extend(all.into_iter().filter(fresh).map(|p| (p.part, p)));
+            self.send_missing(&id, &mut parts).await?;
+            all = parts.into_values().collect();
+        }
+        let options = PutOptions { precondition: precondition.clone(), ..PutOptions::default() };
+        let key = &self.request.target_key;
+        self.copier.target.complete_upload(key, &id, &all, &options).await.map_err(Error::target)
+    }
+
+    /// Those of the parts found whose bytes are the source's, by reading them there.
+    async fn proved(&self, found: &BTreeMap<u32, UploadedPart>) -> Result<BTreeMap<u32, UploadedPart>> {
+        let checks = self.layout.parts().filter_map(|part| Some((part, found.get(&part.number)?.clone())));
+        let checks = checks.map(|(part, there)| async move {
+            let tap = Tap::new(Arc::new(|_| {}));
+            let mut body = tap.through(self.open(part).await?);
+            while let Some(chunk) = body.next().await {
+                chunk.map_err(Error::source)?;
+            }
+            Ok::<_, Error>((tap.etag() == there.etag).then_some((part.number, there)))
+        });
+        let in_flight = self.copier.parts_in_flight;
+        stream::iter(checks).buffer_unordered(in_flight).try_filter_map(async |p| Ok(p)).try_collect().await
+    }
+
+    async fn send_missing(&self, id: &UploadId, parts: &mut BTreeMap<u32, UploadedPart>) -> Result<()> {
+        let missing: Vec<Part> = self.layout.parts().filter(|p| !parts.contains_key(&p.number)).collect();
+        let sends = missing.into_iter().map(|part| self.send(id, part));
+        let mut sent = stream::iter(sends).buffer_unordered(self.copier.parts_in_flight);
+        while let Some(part) = sent.try_next().await? {
+            parts.insert(part.part, part);
+        }
+        Ok(())
+    }
+
+    async fn send(&self, id: &UploadId, part: Part) -> Result<UploadedPart> {
+        let (mut unlike, mut tries) = (false, 0);
+        loop {
+            tries += 1;
+            match self.send_once(id, part).await {
+                Ok((sent, true)) => return Ok(sent),
+                // A target whose tags are no MD5s gives another tag each time; one that took something
+                // else than we sent should not do so twice.
+                Ok((sent, false)) if unlike => return Ok(sent),
+                Ok((_, false)) => unlike = true,
+                Err(Error::Store { source, .. }) if passes(&source) && tries < TRIES => pause(tries).await,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Sends a part; true when the target's tag is the MD5 of what was sent.
+    async fn send_once(&self, id: &UploadId, part: Part) -> Result<(UploadedPart, bool)> {
+        let body = self.open(part).await?;
+        let tap = Tap::new(Arc::clone(&self.copier.on_bytes));
+        let (target, key) = (&self.copier.target, &self.request.target_key);
+        let sent = target.upload_part(key, id, part.number, part.size, tap.through(body)).await;
+        let sent = sent.map_err(|error| tap.blame(error))?;
+        self.sent.fetch_add(part.size, Ordering::Relaxed);
+        let alike = sent.etag == tap.etag();
+        Ok((sent, alike))
+    }
+
+    async fn open(&self, part: Part) -> Result<ByteStream> {
+        // An empty stretch has no first byte to ask for.
+        let range = (part.size > 0).then(|| (part.from, part.from + part.size - 1));
+        let options = GetOptions { range, if_match: Some(self.info.etag.clone()), ..GetOptions::default() };
+        let reply =
+            self.copier.source.get(&self.request.source_key, &options).await.map_err(Error::source)?;
+        Ok(reply.body)
+    }
+
+    /// An upload's headers can't be read while it is open: they are compared once it is the object.
+    async fn has_attributes(&self) -> Result<bool> {
+        let there = self.copier.target.head(&self.request.target_key).await.map_err(Error::target)?;
+        let mut wanted = self.info.attributes.clone();
+        // Stores give a type of their own to an object that has none.
+        wanted.content_type = wanted.content_type.or_else(|| there.attributes.content_type.clone());
+        Ok(there.attributes == wanted)
+    }
+
+    fn copied(&self, put: PutReply, reused: usize) -> Copied {
+        Copied {
+            size: self.info.size,
+            source_etag: self.info.etag.clone(),
+            target_etag: put.etag,
+            version: put.version,
+            modified: self.info.modified,
+            sent: self.sent.load(Ordering::Relaxed),
+            parts_reused: u32::try_from(reused).unwrap_or(u32::MAX),
+        }
+    }
+}
