@@ -5,6 +5,8 @@
 
 mod copy;
 mod error;
+mod place;
 
 pub use copy::{Copied, Copier, CopyRequest, OnBytes, Outcome};
 pub use error::{Error, Result};
+pub use place::same_place;

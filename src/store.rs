@@ -3,8 +3,10 @@
 //! [`ObjectStore`] is what the engine is written against; the S3 implementation is the real one. Whatever a store
 //! cannot do is found by ability probes, never guessed from a vendor's name.
 
+pub mod abilities;
 pub mod credentials;
 mod error;
+pub mod limits;
 pub mod memory;
 mod model;
 pub mod s3;
@@ -87,6 +89,9 @@ pub trait ObjectStore: Send + Sync + std::fmt::Debug {
     async fn abort_upload(&self, key: &str, upload: &UploadId) -> Result<()>;
 
     /// Open multipart uploads under a prefix, all pages.
+    ///
+    /// `MinIO` answers only for a prefix that is a whole key: what must be found there (resumption,
+    /// purge) is looked for key by key. [`abilities::Abilities::uploads_by_prefix`] tells.
     async fn list_uploads(&self, prefix: &str) -> Result<Vec<OpenUpload>>;
 
     /// Deletes the current object (or one version of it). Gone already is success.

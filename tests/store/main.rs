@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may")]
 
 mod copying;
+mod probing;
 #[path = "../support/stores.rs"]
 mod stores;
 mod suite;

@@ -1,0 +1,43 @@
+//! Are two buckets one? By what is stored, not by what they are called.
+
+use bytes::Bytes;
+
+use super::{Error, Result};
+use crate::store::{self, ObjectStore, PutOptions, unguessable};
+
+/// Writes a small object of an unguessable name through the target and looks for it through the
+/// source. Found: both handles reach one bucket, whatever their endpoints and names. The object is
+/// removed again on every path.
+///
+/// A source that doesn't let us look at that key counts as another place.
+///
+/// # Errors
+/// [`Error::Store`] with the side that failed.
+pub async fn same_place(source: &dyn ObjectStore, target: &dyn ObjectStore, prefix: &str) -> Result<bool> {
+    let key = format!("{prefix}{}", unguessable("probe").map_err(Error::target)?);
+    let put = target.put(&key, Bytes::from_static(b"?"), &PutOptions::default()).await;
+    let put = put.map_err(Error::target)?;
+    let seen = source.head(&key).await;
+    target.delete(&key, put.version.as_deref()).await.map_err(Error::target)?;
+    match seen {
+        Ok(_) => Ok(true),
+        Err(store::Error::NotFound(_) | store::Error::AccessDenied(_)) => Ok(false),
+        Err(error) => Err(Error::source(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::memory::{Failure, Fault, MemoryStore, Verb};
+
+    #[tokio::test]
+    async fn one_bucket_under_two_handles_is_found_out_and_the_probe_removed() {
+        let (one, other) = (MemoryStore::new("one"), MemoryStore::new("one"));
+        assert!(same_place(&one.clone(), &one, "p/").await.unwrap());
+        assert!(!same_place(&other, &one, "p/").await.unwrap());
+        other.fault(Fault::once(Verb::Head, Failure::Unreachable));
+        assert!(same_place(&other, &one, "p/").await.is_err());
+        assert!(one.keys().is_empty() && other.keys().is_empty());
+    }
+}
