@@ -5,8 +5,14 @@
 
 mod copy;
 mod error;
+mod listing;
+mod merge;
 mod place;
+mod range;
 
 pub use copy::{Copied, Copier, CopyRequest, OnBytes, Outcome};
 pub use error::{Error, Result};
+pub use listing::{Listing, Pages};
+pub use merge::{Complete, Difference, Merge, Step};
 pub use place::same_place;
+pub use range::{KeyRange, split};

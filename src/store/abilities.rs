@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 use super::{Error, ObjectStore, Precondition, PutOptions, Result, Versioning, unguessable};
 
 /// What was found.
+#[allow(clippy::struct_excessive_bools, reason = "each is an answer of its own")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Abilities {
     /// `If-None-Match: *` and `If-Match` on a PUT are honoured, not ignored.

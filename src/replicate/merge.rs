@@ -1,0 +1,112 @@
+//! Compares two listings in one pass, in the memory of two pages a side.
+
+use std::cmp::Ordering;
+
+use super::{
+    Error, Result,
+    listing::{Listing, Pages, Reader},
+    range::KeyRange,
+};
+use crate::store::Listed;
+
+/// Extras that a range keeps until it is complete. More of them are only counted: whoever deletes
+/// does it in small steps anyway.
+const HELD: usize = 1000;
+
+/// Something that the target lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Difference {
+    /// At the source only.
+    Missing(Listed),
+    /// At both, with another size or ETag.
+    Unlike { source: Listed, target: Listed },
+}
+
+/// What a range that both sides listed to its end has shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Complete {
+    /// Objects at the source, and at the target.
+    pub source: u64,
+    pub target: u64,
+    /// Objects of the same key, size and ETag.
+    pub alike: u64,
+    /// Objects at the target only, in order: the first thousand.
+    pub extras: Vec<Listed>,
+    /// Further objects at the target only.
+    pub more_extras: u64,
+}
+
+/// A comparison of a range under way. Keys are without the sides' prefixes.
+///
+/// What the target lacks is told at once. What it has too much is told only with [`Complete`], which
+/// can't be had unless both sides listed the range to its end: a listing that failed, or an answer
+/// that was empty by mistake and noticed, can never read as "delete".
+pub struct Merge {
+    source: Reader,
+    target: Reader,
+    seen: Complete,
+}
+
+/// A step of a comparison.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    Difference(Difference),
+    /// Both sides were listed to the end. No step follows.
+    Complete(Complete),
+}
+
+impl Merge {
+    /// Begins to list both sides.
+    pub fn new<S: Pages + ?Sized, T: Pages + ?Sized>(
+        source: Listing<S>,
+        target: Listing<T>,
+        range: KeyRange,
+    ) -> Self {
+        let (source, target) = (source.read(range.clone()), target.read(range));
+        Self { source, target, seen: Complete::default() }
+    }
+
+    /// The next difference, or the end.
+    ///
+    /// # Errors
+    /// The side that failed. The comparison is over, and says nothing about extras.
+    pub async fn next(&mut self) -> Result<Step> {
+        loop {
+            let (source, target) = tokio::join!(self.source.peek(), self.target.peek());
+            let (source, target) = (source.map_err(Error::source)?, target.map_err(Error::target)?);
+            let order = match (source, target) {
+                (None, None) => return Ok(Step::Complete(std::mem::take(&mut self.seen))),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(source), Some(target)) => source.key.cmp(&target.key),
+            };
+            if let Some(difference) = self.step(order) {
+                return Ok(Step::Difference(difference));
+            }
+        }
+    }
+
+    /// Takes what comes first.
+    fn step(&mut self, order: Ordering) -> Option<Difference> {
+        let source = if order.is_le() { self.source.take() } else { None };
+        let target = if order.is_ge() { self.target.take() } else { None };
+        self.seen.source += u64::from(source.is_some());
+        self.seen.target += u64::from(target.is_some());
+        match (source, target) {
+            (Some(source), None) => Some(Difference::Missing(source)),
+            (Some(source), Some(target)) if source.size == target.size && source.etag == target.etag => {
+                self.seen.alike += 1;
+                None
+            }
+            (Some(source), Some(target)) => Some(Difference::Unlike { source, target }),
+            (None, Some(extra)) if self.seen.extras.len() < HELD => {
+                self.seen.extras.push(extra);
+                None
+            }
+            (None, extra) => {
+                self.seen.more_extras += u64::from(extra.is_some());
+                None
+            }
+        }
+    }
+}
