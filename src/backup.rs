@@ -7,6 +7,7 @@
 pub mod catalog;
 mod error;
 pub mod purge;
+pub mod reader;
 pub mod records;
 pub mod sync;
 pub mod window;

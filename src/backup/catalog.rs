@@ -1,6 +1,34 @@
 //! What a backup tool left in a bucket, read without I/O.
+//!
+//! An [`Adapter`] is shown the listing object by object, in key order, and keeps what it must know of
+//! each base and each log: memory is O(bases + logs), however many objects a base has. Asked to
+//! [`Adapter::scan`], it answers with what it still needs to look at, until it can answer with the
+//! [`Catalog`]. It parses, names the test of continuity and the order; what can be restored is worked
+//! out in [`window`](super::window), once for all formats.
 
+pub mod binlog;
+pub mod decode;
+pub mod gtid;
+pub mod xbstream;
+
+mod files;
+mod logs;
+mod mariadb;
+mod model;
+mod pbm;
+mod walg;
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+
+use super::Result;
+use crate::store::ETag;
+use binlog::{Head, Tail};
+pub use model::*;
+use xbstream::BackupInfo;
 
 /// A backup tool's layout.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,4 +41,160 @@ pub enum Format {
     PerconaMongoDB,
     /// Any tool: files matching a pattern are full or incremental backups; nothing is proved.
     Files { full: String, incremental: Option<String> },
+}
+
+impl Format {
+    /// An adapter that has seen nothing yet.
+    ///
+    /// # Errors
+    /// [`BadPattern`](super::Error::BadPattern) when a pattern of [`Format::Files`] is not a regular expression.
+    pub fn adapter(&self) -> Result<Box<dyn Adapter>> {
+        Ok(match self {
+            Self::MariaDBOperator => Box::new(mariadb::MariaDbOperator::default()),
+            Self::WalGMySQL => Box::new(walg::WalG::default()),
+            Self::PerconaMongoDB => Box::new(pbm::Pbm::default()),
+            Self::Files { full, incremental } => Box::new(files::Files::new(full, incremental.as_deref())?),
+        })
+    }
+
+    /// True where the tool's own restore goes by the time of a log's last write, so that logs must be
+    /// written one after another, oldest first.
+    #[must_use]
+    pub fn logs_in_order(&self) -> bool {
+        matches!(self, Self::WalGMySQL)
+    }
+}
+
+/// What a key is, by its name alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Part of the base with this id.
+    Base {
+        id: String,
+        part: Part,
+    },
+    Log,
+    /// Rewritten in place by its tool: a hint, never the only truth.
+    Rewritten,
+    Unknown,
+}
+
+/// Parts of a base, in the order in which they are copied; they are deleted the other way round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Part {
+    Payload,
+    Metadata,
+    /// Its presence says that the base is whole.
+    Commit,
+}
+
+/// Reads one format.
+pub trait Adapter: Send {
+    /// What a key is.
+    fn role(&self, key: &str) -> Role;
+
+    /// Takes the next object of the listing.
+    fn see(&mut self, object: &Object);
+
+    /// Takes a key that the records name and the listing lacks: a base without it is not whole.
+    fn lost(&mut self, key: &str) {
+        let _ = key;
+    }
+
+    /// Answers with the catalog, or with what must be looked at first. Asked again with the answers to
+    /// everything it needed, it gets on; it needs a bounded number of rounds.
+    fn scan(&mut self, answers: &Answers) -> Scan;
+}
+
+/// An adapter's answer.
+#[derive(Debug)]
+pub enum Scan {
+    Need(Vec<Want>),
+    Done(Catalog),
+}
+
+/// Something to look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Want {
+    pub object: Object,
+    pub what: What,
+}
+
+/// How to look at it, cheapest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum What {
+    /// The bytes of a small file (at most [`MAX_FILE`]).
+    Whole,
+    /// A binlog's head: its first KiB.
+    BinlogHead,
+    /// A binlog's tail: all of it, unpacked once.
+    BinlogTail,
+    /// What a base says about itself: all of it, unpacked once.
+    BackupInfo,
+}
+
+/// A larger file is not one of a tool's small ones.
+pub const MAX_FILE: u64 = 4 << 20;
+
+/// What looking showed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Answer {
+    #[serde(skip)]
+    Whole(Bytes),
+    Head(Head),
+    Tail(Tail),
+    Info(BackupInfo),
+    /// It is not what its name says; kept, since it will not change.
+    Unreadable(String),
+    /// It went away meanwhile.
+    #[serde(skip)]
+    Gone,
+    /// Too dear to look at here; a careful answer is wanted instead.
+    #[serde(skip)]
+    Withheld,
+}
+
+/// Answers so far.
+#[derive(Debug, Default)]
+pub struct Answers(HashMap<(String, ETag), Vec<(What, Answer)>>);
+
+impl Answers {
+    /// What is known about an object.
+    #[must_use]
+    pub fn get(&self, object: &Object, what: What) -> Option<&Answer> {
+        let known = self.0.get(&(object.key.clone(), object.etag.clone()))?;
+        known.iter().find(|(of, _)| *of == what).map(|(_, answer)| answer)
+    }
+
+    /// Notes what looking at an object showed.
+    pub fn put(&mut self, key: &str, etag: &ETag, what: What, answer: Answer) {
+        let known = self.0.entry((key.to_owned(), etag.clone())).or_default();
+        known.retain(|(of, _)| *of != what);
+        known.push((what, answer));
+    }
+
+    /// Forgets what is not worth keeping: bytes, and answers that may differ next time.
+    pub fn retain(&mut self, mut keep: impl FnMut(&str, &ETag) -> bool) {
+        self.0.retain(|(key, etag), known| {
+            known.retain(|(_, answer)| answer.lasts());
+            !known.is_empty() && keep(key, etag)
+        });
+    }
+}
+
+impl Answer {
+    /// True when the same bytes give the same answer, whoever looks.
+    #[must_use]
+    pub fn lasts(&self) -> bool {
+        matches!(self, Self::Head(_) | Self::Tail(_) | Self::Info(_) | Self::Unreadable(_))
+    }
+}
+
+/// A binlog that a server closed in second S holds every transaction up to the second before: another
+/// one may have been committed in S, in the next file.
+pub(crate) fn before(closed: Timestamp) -> Timestamp {
+    closed.checked_sub(SignedDuration::from_secs(1)).unwrap_or(closed)
 }

@@ -24,6 +24,9 @@ pub enum Error {
     /// Our own records at the target cannot be read.
     #[error("record s3://{bucket}/{key} cannot be read: {cause}")]
     BadRecord { bucket: String, key: String, cause: String },
+    /// A pattern of the `Files` format is not a regular expression.
+    #[error("pattern `{pattern}` is not a regular expression: {cause}")]
+    BadPattern { pattern: String, cause: String },
     /// No progress was made for too long.
     #[error("no progress for {0:?}")]
     Stuck(std::time::Duration),
@@ -38,6 +41,7 @@ impl Error {
             Self::PrefixTaken { .. } => "PrefixTaken",
             Self::SamePlace(_) => "SamePlace",
             Self::BadRecord { .. } => "BadRecord",
+            Self::BadPattern { .. } => "BadPattern",
             Self::Stuck(_) => "Stuck",
         }
     }
@@ -47,7 +51,10 @@ impl Error {
     pub fn is_permanent(&self) -> bool {
         match self {
             Self::Store { source, .. } => source.is_permanent(),
-            Self::PrefixTaken { .. } | Self::SamePlace(_) | Self::BadRecord { .. } => true,
+            Self::PrefixTaken { .. }
+            | Self::SamePlace(_)
+            | Self::BadRecord { .. }
+            | Self::BadPattern { .. } => true,
             Self::Stuck(_) => false,
         }
     }
@@ -58,7 +65,7 @@ impl Error {
         match self {
             Self::Store { side, .. } => Some(*side),
             Self::PrefixTaken { .. } | Self::BadRecord { .. } => Some(Side::Target),
-            Self::SamePlace(_) | Self::Stuck(_) => None,
+            Self::SamePlace(_) | Self::BadPattern { .. } | Self::Stuck(_) => None,
         }
     }
 }

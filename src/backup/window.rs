@@ -1,7 +1,18 @@
 //! Which moments can be restored: one set of rules for every format.
+//!
+//! Logs form *runs*, in which each goes on where the one before it ends. A base *attaches* to the run
+//! that holds its position, and with it can show every moment from its own to the run's end. All is
+//! pure: a catalog in, moments out.
 
-use jiff::Timestamp;
+mod prune;
+mod runs;
+
+use jiff::{Timestamp, TimestampRound, Unit};
 use serde::{Deserialize, Serialize};
+
+use super::catalog::{Base, Catalog, Mark};
+pub use prune::{Keep, horizon, keep};
+use runs::{Attachment, Runs};
 
 /// How far a time point can be believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +30,14 @@ pub struct Window {
     pub to: Timestamp,
 }
 
+impl Window {
+    /// True when `moment` lies within.
+    #[must_use]
+    pub fn contains(&self, moment: Timestamp) -> bool {
+        self.from <= moment && moment <= self.to
+    }
+}
+
 /// A hole in the logs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
@@ -28,4 +47,172 @@ pub struct Gap {
     pub before: Option<Timestamp>,
     /// Names of the missing pieces, as the tool would have called them.
     pub missing: String,
+}
+
+/// What a base, with its parents and the logs that go on from it, can show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chain {
+    /// Index of the base in [`Catalog::bases`].
+    pub base: usize,
+    /// The base and its parents, in the order of a restore.
+    pub bases: Vec<usize>,
+    /// Indices of logs in [`Catalog::segments`], in log order, stream after stream.
+    pub logs: Vec<usize>,
+    pub window: Window,
+}
+
+/// All that can be said of a set's moments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeline {
+    /// One for each restorable base, by base.
+    pub chains: Vec<Chain>,
+    /// Their windows joined, oldest first.
+    pub windows: Vec<Window>,
+    /// Oldest first.
+    pub gaps: Vec<Gap>,
+    pub latest: Option<Timestamp>,
+    /// What is applied at the end of the logs behind `latest`, one place a stream.
+    pub ends: Vec<Mark>,
+}
+
+/// Works out what can be restored.
+#[must_use]
+pub fn timeline(catalog: &Catalog) -> Timeline {
+    let runs = Runs::build(catalog);
+    let mut chains = Vec::new();
+    let mut loose = Vec::new();
+    for at in 0..catalog.bases.len() {
+        let Some(bases) = lineage(catalog, at) else { continue };
+        let (chain, unattached) = chain(catalog, &runs, at, bases);
+        loose.extend(unattached);
+        chains.push(chain);
+    }
+    let windows = union(chains.iter().map(|chain| chain.window).collect());
+    let latest = windows.iter().map(|window| window.to).max();
+    let gaps = gaps(catalog, &runs, &windows, &loose);
+    let ends = ends(catalog, &chains, latest);
+    Timeline { chains, windows, gaps, latest, ends }
+}
+
+impl Timeline {
+    /// The chain to restore `moment` from: the newest base that has it. `None` outside of the windows.
+    #[must_use]
+    pub fn chain_for(&self, moment: Timestamp) -> Option<&Chain> {
+        self.chains.iter().filter(|chain| chain.window.contains(moment)).max_by_key(|chain| chain.window.from)
+    }
+
+    /// The nearest moments before and after `moment` that can be restored.
+    #[must_use]
+    pub fn nearest(&self, moment: Timestamp) -> (Option<Timestamp>, Option<Timestamp>) {
+        let before = self.windows.iter().map(|window| window.to).filter(|to| *to <= moment).max();
+        let after = self.windows.iter().map(|window| window.from).filter(|from| *from >= moment).min();
+        (before, after)
+    }
+}
+
+/// A base and its parents, root first; `None` when one of them is missing or not whole.
+fn lineage(catalog: &Catalog, at: usize) -> Option<Vec<usize>> {
+    let mut members = vec![at];
+    let mut base: &Base = &catalog.bases[at];
+    loop {
+        if !base.complete {
+            return None;
+        }
+        let Some(parent) = &base.parent else { break };
+        let next = catalog.bases.iter().position(|other| other.id == *parent)?;
+        // A damaged set may name itself.
+        if members.contains(&next) {
+            return None;
+        }
+        members.push(next);
+        base = &catalog.bases[next];
+    }
+    members.reverse();
+    Some(members)
+}
+
+fn chain(catalog: &Catalog, runs: &Runs, at: usize, bases: Vec<usize>) -> (Chain, Option<Loose>) {
+    let base = &catalog.bases[at];
+    let mut logs = Vec::new();
+    let mut to: Option<Timestamp> = None;
+    let mut loose = None;
+    for stream in &base.streams {
+        let reach = match runs.attach(catalog, base, stream) {
+            Attachment::Within { run, first } => {
+                logs.extend_from_slice(&runs.all[run].segments[first..]);
+                runs.all[run].to
+            }
+            Attachment::Beyond => base.consistent_at,
+            Attachment::Before { run } => {
+                loose = Some(Loose { after: base.consistent_at, run });
+                base.consistent_at
+            }
+        };
+        to = Some(to.map_or(reach, |to| to.min(reach)));
+    }
+    // A base holds all of the second in which it ended only together with its logs.
+    let from =
+        base.consistent_at.round(TimestampRound::new().smallest(Unit::Second).mode(jiff::RoundMode::Ceil));
+    let from = from.unwrap_or(base.consistent_at);
+    let window = match to {
+        Some(to) if to >= from => Window { from, to },
+        _ => Window { from: base.consistent_at, to: base.consistent_at },
+    };
+    (Chain { base: at, bases, logs, window }, loose)
+}
+
+/// A base that the logs do not go on from, since some are missing before `run`.
+struct Loose {
+    after: Timestamp,
+    run: usize,
+}
+
+/// Joins windows that overlap.
+fn union(mut windows: Vec<Window>) -> Vec<Window> {
+    windows.sort_by_key(|window| (window.from, window.to));
+    let mut joined: Vec<Window> = Vec::new();
+    for window in windows {
+        match joined.last_mut() {
+            Some(last) if window.from <= last.to => last.to = last.to.max(window.to),
+            _ => joined.push(window),
+        }
+    }
+    joined
+}
+
+/// Holes between a moment that can be restored and logs that can't follow it.
+fn gaps(catalog: &Catalog, runs: &Runs, windows: &[Window], loose: &[Loose]) -> Vec<Gap> {
+    let mut found: Vec<Gap> = Vec::new();
+    let mut add = |after: Timestamp, resumes: Timestamp, missing: String| {
+        let begun = windows.iter().any(|window| window.contains(after));
+        let bridged = windows.iter().any(|window| window.from <= after && window.to > after.max(resumes));
+        if begun && !bridged && !found.iter().any(|gap| gap.missing == missing) {
+            let before = windows.iter().map(|window| window.from).filter(|from| *from > after).min();
+            found.push(Gap { after, before, missing });
+        }
+    };
+    for (earlier, later) in runs.neighbours() {
+        let (last, first) = (runs.last(earlier), runs.first(later));
+        let (last, first) = (&catalog.segments[last], &catalog.segments[first]);
+        add(runs.all[earlier].to, first.to, runs::missing_between(last, first));
+    }
+    for loose in loose {
+        let first = &catalog.segments[runs.first(loose.run)];
+        add(loose.after, first.to, format!("logs before {}", first.name));
+    }
+    found.sort_by_key(|gap| gap.after);
+    found
+}
+
+fn ends(catalog: &Catalog, chains: &[Chain], latest: Option<Timestamp>) -> Vec<Mark> {
+    let newest = chains.iter().filter(|c| Some(c.window.to) == latest).max_by_key(|c| c.window.from);
+    let Some(chain) = newest else { return Vec::new() };
+    let mut ends: Vec<(&str, &Mark)> = Vec::new();
+    for segment in chain.logs.iter().map(|&at| &catalog.segments[at]) {
+        match ends.last_mut() {
+            Some(last) if last.0 == segment.stream => last.1 = &segment.end,
+            _ => ends.push((&segment.stream, &segment.end)),
+        }
+    }
+    ends.into_iter().map(|(_, mark)| mark.clone()).collect()
 }

@@ -1,0 +1,267 @@
+//! What a catalog is made of: plain data.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::gtid::Gtids;
+use crate::{
+    backup::window::Basis,
+    store::{ETag, Listed},
+};
+
+/// One object, under the name that its tool gave it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Object {
+    /// Relative to the set's prefix.
+    pub key: String,
+    /// Where it lies, relative to the prefix, when that is elsewhere (a kept generation).
+    pub stored_as: Option<String>,
+    pub size: u64,
+    #[serde(serialize_with = "tag")]
+    pub etag: ETag,
+    /// When the tool wrote it: the source's time, also for a copy.
+    pub modified: Timestamp,
+}
+
+impl Object {
+    /// An object that lies where it is called, listed under `prefix`.
+    #[must_use]
+    pub fn listed(listed: &Listed, prefix: &str) -> Self {
+        Self {
+            key: listed.key.strip_prefix(prefix).unwrap_or(&listed.key).to_owned(),
+            stored_as: None,
+            size: listed.size,
+            etag: listed.etag.clone(),
+            modified: listed.modified,
+        }
+    }
+
+    /// The key to read it from, relative to the prefix.
+    #[must_use]
+    pub fn location(&self) -> &str {
+        self.stored_as.as_deref().unwrap_or(&self.key)
+    }
+}
+
+/// Everything that a set of backups holds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Catalog {
+    pub basis: Basis,
+    pub continuity: Continuity,
+    /// By the moment that they hold, oldest first.
+    pub bases: Vec<Base>,
+    /// By stream, then in log order.
+    pub segments: Vec<Segment>,
+    /// Files that their tool rewrites in place.
+    pub rewritten: Vec<String>,
+    pub unknown: Unknown,
+    pub warnings: Vec<Warning>,
+}
+
+impl Catalog {
+    pub(crate) fn new(basis: Basis, continuity: Continuity) -> Self {
+        Self {
+            basis,
+            continuity,
+            bases: Vec::new(),
+            segments: Vec::new(),
+            rewritten: Vec::new(),
+            unknown: Unknown::default(),
+            warnings: Vec::new(),
+        }
+    }
+
+    pub(crate) fn sort(&mut self) {
+        self.bases.sort_by(|a, b| (a.consistent_at, &a.id).cmp(&(b.consistent_at, &b.id)));
+        self.segments.sort_by(|a, b| {
+            (&a.stream, a.from, &a.branch, a.number).cmp(&(&b.stream, b.from, &b.branch, b.number))
+        });
+    }
+
+    /// The base with an id.
+    #[must_use]
+    pub fn base(&self, id: &str) -> Option<&Base> {
+        self.bases.iter().find(|base| base.id == id)
+    }
+
+    /// Both sets as one: what `other` has and `self` lacks is added. Where both have a base, a whole
+    /// one wins; where both have a log, `self`'s.
+    pub fn join(&mut self, other: &Self) {
+        let mut at: HashMap<&str, usize> = HashMap::new();
+        let ids: Vec<String> = self.bases.iter().map(|base| base.id.clone()).collect();
+        for (index, id) in ids.iter().enumerate() {
+            at.insert(id, index);
+        }
+        for base in &other.bases {
+            match at.get(base.id.as_str()) {
+                Some(&index) if base.complete && !self.bases[index].complete => {
+                    self.bases[index] = base.clone();
+                }
+                Some(_) => {}
+                None => self.bases.push(base.clone()),
+            }
+        }
+        let known: std::collections::HashSet<(&str, &ETag)> =
+            self.segments.iter().map(|segment| (segment.object.key.as_str(), &segment.object.etag)).collect();
+        let names: std::collections::HashSet<&str> = known.iter().map(|(key, _)| *key).collect();
+        let fresh: Vec<Segment> = other
+            .segments
+            .iter()
+            .filter(|s| !known.contains(&(s.object.key.as_str(), &s.object.etag)))
+            .filter(|s| s.object.stored_as.is_some() || !names.contains(s.object.key.as_str()))
+            .cloned()
+            .collect();
+        self.segments.extend(fresh);
+        self.sort();
+    }
+}
+
+/// How one log is known to go on where another ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Continuity {
+    /// Binlogs: the next number, and the GTIDs before it are those after its predecessor.
+    Binlog,
+    /// Slices of an oplog: the next begins no later than the last ended.
+    Overlap,
+    /// Nothing says; taken to go on.
+    Assumed,
+}
+
+/// One backup that a restore can begin from, or that goes on top of its parent.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Base {
+    pub id: String,
+    pub kind: BaseKind,
+    /// The backup that this one goes on top of.
+    pub parent: Option<String>,
+    pub keys: Keys,
+    pub bytes: u64,
+    pub objects: u64,
+    pub start: Timestamp,
+    /// The moment that a restore of it alone shows.
+    pub consistent_at: Timestamp,
+    pub position: Position,
+    /// Logs that must be replayed from `position`, one stream each.
+    pub streams: Vec<String>,
+    /// Every object of it is there (its parents not counted).
+    pub complete: bool,
+    /// Marked by its tool to be kept for ever.
+    pub permanent: bool,
+}
+
+/// Full, or on top of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum BaseKind {
+    Full,
+    Incremental,
+}
+
+/// Objects of a base, relative to the set's prefix, in copy order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Keys {
+    pub payload: Vec<Span>,
+    pub metadata: Vec<String>,
+    pub commit: Option<String>,
+}
+
+/// Payload: one object, or all under a prefix (a base may have more objects than memory holds).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Span {
+    One(String),
+    Under(String),
+}
+
+/// One log file.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Segment {
+    pub stream: String,
+    /// Within a stream, files of one branch are numbered: a server's binlogs.
+    pub branch: String,
+    pub number: u64,
+    /// As the tool would call it, without path and packing.
+    pub name: String,
+    #[serde(flatten)]
+    pub object: Object,
+    pub from: Timestamp,
+    /// The greatest moment to which this file, with all before it, is the whole truth.
+    pub to: Timestamp,
+    pub start: Mark,
+    pub end: Mark,
+    /// Not closed by its server, or not looked at to its end.
+    pub open: bool,
+    /// Closed by a server that shut down: another server's log may go on from here.
+    pub stopped: bool,
+}
+
+/// A place in a log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Mark {
+    Unknown,
+    Gtids(#[serde(serialize_with = "as_text")] Gtids),
+    /// Seconds, and the increment within.
+    Oplog(u32, u32),
+}
+
+fn tag<S: serde::Serializer>(etag: &ETag, out: S) -> Result<S::Ok, S::Error> {
+    out.serialize_str(&etag.0)
+}
+
+fn as_text<S: serde::Serializer>(gtids: &Gtids, out: S) -> Result<S::Ok, S::Error> {
+    out.collect_str(gtids)
+}
+
+/// Where replay on top of a base begins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Position {
+    /// A binlog by name, GTIDs where they are known.
+    Binlog {
+        file: Option<String>,
+        #[serde(skip)]
+        gtids: Option<Gtids>,
+    },
+    Oplog(u32, u32),
+    /// Not recorded: the log that was being written at this moment, or any later one, will do.
+    Time(Timestamp),
+    /// There are no logs.
+    None,
+}
+
+/// Objects that belong to no backup.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Unknown {
+    pub objects: u64,
+    pub bytes: u64,
+    pub example: Option<String>,
+}
+
+impl Unknown {
+    pub(crate) fn add(&mut self, key: &str, size: u64) {
+        self.objects += 1;
+        self.bytes += size;
+        self.example.get_or_insert_with(|| key.to_owned());
+    }
+}
+
+/// Something a person should know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Warning {
+    pub reason: &'static str,
+    /// Names the object and the next step.
+    pub message: String,
+}
+
+impl Warning {
+    pub(crate) fn new(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+}

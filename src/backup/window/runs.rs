@@ -1,0 +1,197 @@
+//! Logs that go on from one another.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+
+use crate::backup::catalog::{Base, Catalog, Continuity, Mark, Position, Segment};
+
+/// Logs of one stream, each going on where the one before it ends.
+pub(super) struct Run {
+    pub stream: String,
+    /// Indices in [`Catalog::segments`].
+    pub segments: Vec<usize>,
+    /// The greatest moment that the run is the whole truth of.
+    pub to: Timestamp,
+    /// The furthest place in the log, for slices that overlap.
+    end: Mark,
+}
+
+/// All runs, by stream, then by their beginning.
+pub(super) struct Runs {
+    pub all: Vec<Run>,
+}
+
+/// How a base stands to the logs.
+pub(super) enum Attachment {
+    /// Replay begins with this log of this run.
+    Within { run: usize, first: usize },
+    /// No log goes on from it yet.
+    Beyond,
+    /// Logs that it needs are missing before this run.
+    Before { run: usize },
+}
+
+impl Runs {
+    pub(super) fn build(catalog: &Catalog) -> Self {
+        let mut all: Vec<Run> = Vec::new();
+        // The last run of each branch is where its next log most likely goes on.
+        let mut latest: HashMap<(&str, &str), usize> = HashMap::new();
+        for (at, segment) in catalog.segments.iter().enumerate() {
+            let key = (segment.stream.as_str(), segment.branch.as_str());
+            let fits = |run: &Run| {
+                run.stream == segment.stream && continues(catalog.continuity, run, &catalog.segments, segment)
+            };
+            let own = latest.get(&key).copied().filter(|&run| fits(&all[run]));
+            let found = own.or_else(|| all.iter().rposition(fits));
+            let run = if let Some(run) = found {
+                run
+            } else {
+                all.push(Run {
+                    stream: segment.stream.clone(),
+                    segments: Vec::new(),
+                    to: segment.to,
+                    end: segment.end.clone(),
+                });
+                all.len() - 1
+            };
+            all[run].push(at, segment);
+            latest.insert(key, run);
+        }
+        Self { all }
+    }
+
+    pub(super) fn first(&self, run: usize) -> usize {
+        self.all[run].segments[0]
+    }
+
+    pub(super) fn last(&self, run: usize) -> usize {
+        self.all[run].segments[self.all[run].segments.len() - 1]
+    }
+
+    /// Runs of a stream that come one after another.
+    pub(super) fn neighbours(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        (1..self.all.len())
+            .filter(|&later| self.all[later - 1].stream == self.all[later].stream)
+            .map(|later| (later - 1, later))
+    }
+
+    /// Where replay on top of `base` begins in `stream`.
+    pub(super) fn attach(&self, catalog: &Catalog, base: &Base, stream: &str) -> Attachment {
+        let of_stream = || self.all.iter().enumerate().filter(|(_, run)| run.stream == stream);
+        let within =
+            of_stream().filter_map(|(at, run)| Some((at, run.find(catalog, &base.position)?))).max_by_key(
+                |&(at, first)| (self.all[at].to, catalog.segments[self.all[at].segments[first]].from),
+            );
+        if let Some((run, first)) = within {
+            return Attachment::Within { run, first };
+        }
+        // Logs that reach further than the base, and none that holds its position.
+        let later = of_stream().find(|(_, run)| run.to > base.consistent_at);
+        later.map_or(Attachment::Beyond, |(run, _)| Attachment::Before { run })
+    }
+}
+
+impl Run {
+    fn push(&mut self, at: usize, segment: &Segment) {
+        self.segments.push(at);
+        self.to = self.to.max(segment.to);
+        self.end = match (&self.end, &segment.end) {
+            (Mark::Oplog(s, i), Mark::Oplog(to, j)) if (s, i) > (to, j) => self.end.clone(),
+            _ => segment.end.clone(),
+        };
+    }
+
+    /// The log to begin with; the latest that will do.
+    fn find(&self, catalog: &Catalog, position: &Position) -> Option<usize> {
+        let segments = || self.segments.iter().map(|&at| &catalog.segments[at]);
+        match position {
+            Position::None => None,
+            Position::Time(time) => {
+                // Past the end of a run nothing tells whether it is the run that goes on.
+                let at = segments().rposition(|segment| segment.from <= *time)?;
+                let last = at + 1 == self.segments.len();
+                (!last || catalog.continuity == Continuity::Assumed || segments().nth(at)?.reaches(*time))
+                    .then_some(at)
+            }
+            Position::Oplog(seconds, increment) => {
+                let place = (*seconds, *increment);
+                segments().rposition(|segment| match (&segment.start, &segment.end) {
+                    (Mark::Oplog(a, b), Mark::Oplog(c, d)) => (*a, *b) <= place && place <= (*c, *d),
+                    _ => false,
+                })
+            }
+            Position::Binlog { gtids: Some(gtids), file } => {
+                segments().rposition(|segment| match (&segment.start, &segment.end) {
+                    (Mark::Gtids(start), Mark::Gtids(end)) => gtids.covers(start) && end.covers(gtids),
+                    (Mark::Gtids(start), Mark::Unknown) => gtids.covers(start),
+                    _ => file.as_deref() == Some(&segment.name),
+                })
+            }
+            Position::Binlog { gtids: None, file } => {
+                segments().rposition(|segment| file.as_deref() == Some(&segment.name))
+            }
+        }
+    }
+}
+
+impl Segment {
+    /// True when the file was still being written at `time`.
+    fn reaches(&self, time: Timestamp) -> bool {
+        // `to` is at most a second before the file was closed.
+        self.open || self.to >= time || self.to.duration_since(time).as_secs() >= -1
+    }
+}
+
+fn continues(test: Continuity, run: &Run, segments: &[Segment], next: &Segment) -> bool {
+    let Some(last) = run.segments.last().map(|&at| &segments[at]) else { return false };
+    match test {
+        Continuity::Assumed => true,
+        Continuity::Overlap => match (&run.end, &next.start) {
+            (Mark::Oplog(s, i), Mark::Oplog(from, j)) => (from, j) <= (s, i),
+            _ => false,
+        },
+        Continuity::Binlog => binlog_continues(last, next),
+    }
+}
+
+/// The next number of the same server, with the GTIDs that its predecessor ended with. A number may be
+/// missing where the GTIDs show that it held nothing. Another server goes on only where the first one
+/// shut down, and only GTIDs can show it.
+fn binlog_continues(last: &Segment, next: &Segment) -> bool {
+    let equal = match (&last.end, &next.start) {
+        (Mark::Gtids(end), Mark::Gtids(start)) => Some((start == end, !end.is_empty())),
+        _ => None,
+    };
+    if last.branch == next.branch && next.number == last.number + 1 {
+        return equal.is_none_or(|(equal, _)| equal);
+    }
+    let counted = matches!(&next.start, Mark::Gtids(crate::backup::catalog::gtid::Gtids::MariaDb(_)));
+    let goes_on = counted && equal == Some((true, true));
+    goes_on && (last.branch == next.branch || last.stopped)
+}
+
+/// Names what lies between two logs that do not go on from one another.
+pub(super) fn missing_between(last: &Segment, next: &Segment) -> String {
+    if let (Mark::Oplog(..), Mark::Oplog(..)) = (&last.end, &next.start) {
+        return format!("oplog of {} from {} to {}", last.stream, last.to, next.from);
+    }
+    if last.branch == next.branch && next.number > last.number + 1 {
+        let name = |number: u64| numbered(&last.name, number);
+        return match next.number - last.number - 1 {
+            1 => name(last.number + 1),
+            _ => format!("{} to {}", name(last.number + 1), name(next.number - 1)),
+        };
+    }
+    let place = |segment: &Segment| match segment.branch.as_str() {
+        "" => segment.name.clone(),
+        branch => format!("{branch}/{}", segment.name),
+    };
+    format!("transactions between {} and {}", place(last), place(next))
+}
+
+/// `mysql-bin.000003` with another number, as the server would have written it.
+fn numbered(name: &str, number: u64) -> String {
+    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+    format!("{stem}.{number:06}")
+}
