@@ -73,10 +73,10 @@ impl<P: Pages + ?Sized> Listing<P> {
             let mut objects = Vec::with_capacity(page.objects.len());
             for mut object in page.objects {
                 let Some(key) = object.key.strip_prefix(&self.prefix).map(str::to_owned) else {
-                    return self.garbled(format!("{:?} is not under the prefix", object.key));
+                    return self.garbled(&format!("{:?} is not under the prefix", object.key));
                 };
                 if last.as_deref().is_some_and(|last| *key <= *last) {
-                    return self.garbled(format!("{key:?} comes after {last:?}"));
+                    return self.garbled(&format!("{key:?} comes after {last:?}"));
                 }
                 last = Some(key.clone());
                 if range.until.as_ref().is_some_and(|until| key > *until) {
@@ -90,14 +90,14 @@ impl<P: Pages + ?Sized> Listing<P> {
             match page.next {
                 None => return Batch::Complete,
                 Some(token) if request.token.as_ref() == Some(&token) => {
-                    return self.garbled("the page points to itself".to_owned());
+                    return self.garbled("the page points to itself");
                 }
                 token => request.token = token,
             }
         }
     }
 
-    fn garbled(&self, cause: String) -> Batch {
+    fn garbled(&self, cause: &str) -> Batch {
         let context = Context { key: Some(self.prefix.clone()), ..Context::default() };
         Batch::Failed(store::Error::Protocol { cause: format!("listing: {cause}"), context })
     }

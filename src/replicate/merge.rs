@@ -57,6 +57,7 @@ pub enum Step {
 
 impl Merge {
     /// Begins to list both sides.
+    #[must_use]
     pub fn new<S: Pages + ?Sized, T: Pages + ?Sized>(
         source: Listing<S>,
         target: Listing<T>,

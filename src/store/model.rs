@@ -71,6 +71,16 @@ pub struct Attributes {
     pub metadata: BTreeMap<String, String>,
 }
 
+impl Attributes {
+    /// True when an object written with these was found with `there`. A store gives a type of its own
+    /// to an object that has none.
+    #[must_use]
+    pub fn are_kept_as(&self, there: &Self) -> bool {
+        let content_type = self.content_type.clone().or_else(|| there.content_type.clone());
+        Self { content_type, ..self.clone() } == *there
+    }
+}
+
 /// Attributes of one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectInfo {

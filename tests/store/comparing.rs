@@ -19,6 +19,8 @@ use farshore::{
 use jiff::Timestamp;
 use proptest::prelude::*;
 
+use crate::alone::{alone, peak_rss};
+
 fn listing(store: &MemoryStore, prefix: &str) -> Listing {
     let pages: Arc<dyn ObjectStore> = Arc::new(store.clone());
     Listing { pages, prefix: prefix.to_owned() }
@@ -193,17 +195,10 @@ async fn a_listing_out_of_order_or_without_end_is_an_error() {
     }
 }
 
-/// Peak resident memory of this process, in KiB.
-pub fn peak_rss() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|l| l.starts_with("VmHWM:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
 #[tokio::test]
 async fn two_million_objects_are_compared_in_the_memory_of_a_few_pages() {
     // In a process of its own: the other tests' memory is not this one's.
-    if crate::alone("comparing::two_million_objects_are_compared_in_the_memory_of_a_few_pages") {
+    if alone("comparing::two_million_objects_are_compared_in_the_memory_of_a_few_pages") {
         let before = peak_rss();
         let (source, target) =
             (Synthetic::listing(2_000_000, Lie::None), Synthetic::listing(1_999_990, Lie::None));

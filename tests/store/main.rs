@@ -3,9 +3,14 @@
 //! Real stores come from the environment (`make test`, or source `.dev/stores.env`).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "tests may")]
 
+mod alone;
 mod comparing;
 mod copying;
+mod faults;
+mod killed;
 mod probing;
+#[path = "../support/proxy.rs"]
+mod proxy;
 #[path = "../support/stores.rs"]
 mod stores;
 mod suite;
@@ -50,21 +55,4 @@ async fn versity_keeps_versions() {
     let store = stores::versity().await;
     store.set_versioning(true).await.unwrap();
     suite::keeps_versions(&store).await;
-}
-
-/// True in a process that runs nothing but the test of this name. Elsewhere starts one, passes on what
-/// it prints, and fails if it fails.
-pub fn alone(test: &str) -> bool {
-    if std::env::var_os("FARSHORE_TEST_ALONE").is_some() {
-        return true;
-    }
-    let child = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
-        .env("FARSHORE_TEST_ALONE", "1")
-        .output()
-        .unwrap();
-    let (said, failed) = (String::from_utf8_lossy(&child.stdout), String::from_utf8_lossy(&child.stderr));
-    assert!(child.status.success(), "{said}{failed}");
-    println!("{said}");
-    false
 }

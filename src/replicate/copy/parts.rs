@@ -202,10 +202,7 @@ impl Transfer<'_> {
     /// An upload's headers can't be read while it is open: they are compared once it is the object.
     async fn has_attributes(&self) -> Result<bool> {
         let there = self.copier.target.head(&self.request.target_key).await.map_err(Error::target)?;
-        let mut wanted = self.info.attributes.clone();
-        // Stores give a type of their own to an object that has none.
-        wanted.content_type = wanted.content_type.or_else(|| there.attributes.content_type.clone());
-        Ok(there.attributes == wanted)
+        Ok(self.info.attributes.are_kept_as(&there.attributes))
     }
 
     fn copied(&self, put: PutReply, reused: usize) -> Copied {

@@ -49,7 +49,7 @@ impl S3Store {
             Err(Error::Changed(context)) if context.attempts > 1 => {
                 let there = self.head_object(key).await?;
                 let ours = there.etag.0 == hex::encode(Md5::digest(&body));
-                if ours && there.attributes == options.attributes {
+                if ours && options.attributes.are_kept_as(&there.attributes) {
                     return Ok(PutReply { etag: there.etag, version: there.version });
                 }
                 Err(Error::Changed(context))

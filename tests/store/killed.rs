@@ -1,0 +1,145 @@
+//! `kill -9` in the middle of a large object, in real processes.
+
+use std::{
+    process::{Child, Command},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use farshore::{
+    replicate::{Copier, CopyRequest, Outcome},
+    store::{ObjectStore, PutOptions, UploadedPart, s3::S3Store},
+};
+
+use crate::{
+    alone::peak_rss,
+    proxy::Proxy,
+    stores,
+    suite::{noise, streamed},
+};
+
+/// Size of the object in MiB: 256, or what `make soak` asks for.
+fn size_mib() -> u64 {
+    std::env::var("FARSHORE_TEST_LARGE_MIB").map_or(256, |mib| mib.parse().unwrap())
+}
+
+const PART_MIB: u64 = 16;
+const ME: &str = "killed::b18_a_kill_in_mid_object_repeats_no_part_that_arrived";
+
+/// What the child process does: one copy, then it tells.
+async fn copy_in_child(source: &str, target: &str) {
+    let (source_bucket, target_bucket) =
+        (std::env::var("SOURCE_BUCKET").unwrap(), std::env::var("TARGET_BUCKET").unwrap());
+    let source = S3Store::new(stores::config(source, &source_bucket)).unwrap();
+    let target = S3Store::new(stores::config(target, &target_bucket)).unwrap();
+    let copier = Copier::new(Arc::new(source), Arc::new(target));
+    let Outcome::Copied(done) = copier.copy(&CopyRequest::new("large")).await.unwrap() else { panic!() };
+    println!(
+        "sent={} reused={} etag={} rss={}",
+        done.sent >> 20,
+        done.parts_reused,
+        done.target_etag.0,
+        peak_rss()
+    );
+}
+
+fn child(source: &Proxy, target: &Proxy, buckets: (&str, &str)) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", ME, "--nocapture"])
+        .env("COPY_FROM", &source.endpoint)
+        .env("COPY_TO", &target.endpoint)
+        .env("SOURCE_BUCKET", buckets.0)
+        .env("TARGET_BUCKET", buckets.1)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+async fn make_large(store: &S3Store) -> farshore::store::ETag {
+    let upload = store.create_upload("large", &PutOptions::default()).await.unwrap();
+    let body = noise(usize::try_from(PART_MIB << 20).unwrap(), 1);
+    let mut parts: Vec<UploadedPart> = Vec::new();
+    for number in 1..=u32::try_from(size_mib() / PART_MIB).unwrap() {
+        parts.push(
+            store.upload_part("large", &upload, number, PART_MIB << 20, streamed(&body)).await.unwrap(),
+        );
+    }
+    store.complete_upload("large", &upload, &parts, &PutOptions::default()).await.unwrap().etag
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b18_a_kill_in_mid_object_repeats_no_part_that_arrived() {
+    if let (Ok(source), Ok(target)) = (std::env::var("COPY_FROM"), std::env::var("COPY_TO")) {
+        return copy_in_child(&source, &target).await;
+    }
+    let (source, target) = (stores::minio_a().await, stores::minio_b().await);
+    let etag = make_large(&source).await;
+    let from = Proxy::before(&stores::endpoint("FARSHORE_TEST_MINIO_A")).await;
+    let to = Proxy::before(&stores::endpoint("FARSHORE_TEST_MINIO_B")).await;
+    let all = usize::try_from(size_mib() / PART_MIB).unwrap();
+
+    let buckets = (source.bucket(), target.bucket());
+    let mut first = child(&from, &to, buckets);
+    let begin = Instant::now();
+    while to.count("PUT", "partNumber") < all / 2 {
+        assert!(begin.elapsed() < Duration::from_mins(2), "the copy doesn't get on");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let open = target.list_uploads("large").await.unwrap();
+    let arrived = target.list_parts("large", &open[0].id).await.unwrap().len();
+    assert!(arrived > 0 && arrived < all, "{arrived} of {all} parts had arrived");
+
+    let before = to.count("PUT", "partNumber");
+    let second = child(&from, &to, buckets);
+    let output = tokio::task::spawn_blocking(move || second.wait_with_output().unwrap()).await.unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let sent = to.count("PUT", "partNumber") - before;
+    println!("{arrived} of {all} parts had arrived, {sent} were sent after the kill; {said}");
+    assert_eq!((sent, target.head("large").await.unwrap().etag), (all - arrived, etag), "{said}");
+    assert!(target.list_uploads("large").await.unwrap().is_empty());
+    let rss: u64 = said.split("rss=").nth(1).unwrap().split_whitespace().next().unwrap().parse().unwrap();
+    assert!(rss < 64 * 1024, "{rss} KiB");
+    source.delete("large", None).await.unwrap();
+    target.delete("large", None).await.unwrap();
+}
+
+/// While a large object crawls under a ceiling, small ones of the first lane go through at once.
+#[tokio::test]
+async fn a_throttled_base_does_not_hold_up_the_logs() {
+    use farshore::store::limits::{Lane, Limited, Limits};
+    let (source, target) = (stores::minio_a().await, stores::minio_b().await);
+    source.put("base", noise(12 << 20, 1), &PutOptions::default()).await.unwrap();
+    let limits = Limits::new(Some(2 << 20), None);
+    let lane = |lane| {
+        let behind = |store: &S3Store| Arc::new(Limited::new(Arc::new(store.clone()), &limits, lane));
+        Copier::new(behind(&source), behind(&target))
+    };
+    let (bases, logs, copied) = (lane(Lane::Rest), lane(Lane::First), AtomicU64::new(0));
+    let base = async {
+        let begin = Instant::now();
+        bases.copy(&CopyRequest { size: Some(12 << 20), ..CopyRequest::new("base") }).await.unwrap();
+        begin.elapsed()
+    };
+    let log = async {
+        let mut slowest = Duration::ZERO;
+        for n in 0..5 {
+            let key = format!("log-{n}");
+            source.put(&key, noise(100_000, n), &PutOptions::default()).await.unwrap();
+            let begin = Instant::now();
+            logs.copy(&CopyRequest { size: Some(100_000), ..CopyRequest::new(key) }).await.unwrap();
+            slowest = slowest.max(begin.elapsed());
+            copied.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        slowest
+    };
+    let (base, slowest) = tokio::join!(base, log);
+    println!("the base took {base:?}, the slowest log {slowest:?}");
+    assert!(base > Duration::from_secs(5), "12 MiB at 2 MiB/s took {base:?}");
+    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+}
