@@ -43,6 +43,7 @@ pub trait ObjectStore: Send + Sync + std::fmt::Debug {
     async fn head_part(&self, key: &str, part: u32) -> Result<Option<PartLayout>>;
 
     /// Opens the object (or a range of it). The body streams; dropping it closes the connection.
+    /// A range past the end gives no bytes, as do the last bytes of an empty object.
     async fn get(&self, key: &str, options: &GetOptions) -> Result<GetReply>;
 
     /// Writes a whole object in one request from memory.

@@ -27,7 +27,8 @@ fn size_mib() -> u64 {
 }
 
 const PART_MIB: u64 = 16;
-const ME: &str = "killed::b18_a_kill_in_mid_object_repeats_no_part_that_arrived";
+const KILLED: &str = "killed::b18_a_kill_in_mid_object_repeats_no_part_that_arrived";
+const STREAMED: &str = "killed::a_large_object_in_one_piece_streams_in_little_memory";
 
 /// What the child process does: one copy, then it tells.
 async fn copy_in_child(source: &str, target: &str) {
@@ -46,16 +47,26 @@ async fn copy_in_child(source: &str, target: &str) {
     );
 }
 
-fn child(source: &Proxy, target: &Proxy, buckets: (&str, &str)) -> Child {
+/// Starts this test binary again as the copying process; its peak memory is nobody else's.
+fn child(test: &str, (source, target): (&str, &str), buckets: (&str, &str)) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", ME, "--nocapture"])
-        .env("COPY_FROM", &source.endpoint)
-        .env("COPY_TO", &target.endpoint)
+        .args(["--exact", test, "--nocapture"])
+        .env("COPY_FROM", source)
+        .env("COPY_TO", target)
         .env("SOURCE_BUCKET", buckets.0)
         .env("TARGET_BUCKET", buckets.1)
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap()
+}
+
+/// What the child said, and its peak memory in KiB.
+async fn outcome(child: Child) -> (String, u64) {
+    let output = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let rss = said.split("rss=").nth(1).unwrap_or_else(|| panic!("{said}"));
+    let rss = rss.split_whitespace().next().unwrap().parse().unwrap();
+    (said, rss)
 }
 
 async fn make_large(store: &S3Store) -> farshore::store::ETag {
@@ -82,7 +93,7 @@ async fn b18_a_kill_in_mid_object_repeats_no_part_that_arrived() {
     let all = usize::try_from(size_mib() / PART_MIB).unwrap();
 
     let buckets = (source.bucket(), target.bucket());
-    let mut first = child(&from, &to, buckets);
+    let mut first = child(KILLED, (&from.endpoint, &to.endpoint), buckets);
     let begin = Instant::now();
     while to.count("PUT", "partNumber") < all / 2 {
         assert!(begin.elapsed() < Duration::from_mins(2), "the copy doesn't get on");
@@ -95,14 +106,32 @@ async fn b18_a_kill_in_mid_object_repeats_no_part_that_arrived() {
     assert!(arrived > 0 && arrived < all, "{arrived} of {all} parts had arrived");
 
     let before = to.count("PUT", "partNumber");
-    let second = child(&from, &to, buckets);
-    let output = tokio::task::spawn_blocking(move || second.wait_with_output().unwrap()).await.unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let second = child(KILLED, (&from.endpoint, &to.endpoint), buckets);
+    let (said, rss) = outcome(second).await;
     let sent = to.count("PUT", "partNumber") - before;
     println!("{arrived} of {all} parts had arrived, {sent} were sent after the kill; {said}");
     assert_eq!((sent, target.head("large").await.unwrap().etag), (all - arrived, etag), "{said}");
     assert!(target.list_uploads("large").await.unwrap().is_empty());
-    let rss: u64 = said.split("rss=").nth(1).unwrap().split_whitespace().next().unwrap().parse().unwrap();
+    assert!(rss < 64 * 1024, "{rss} KiB");
+    source.delete("large", None).await.unwrap();
+    target.delete("large", None).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_object_in_one_piece_streams_in_little_memory() {
+    if let (Ok(source), Ok(target)) = (std::env::var("COPY_FROM"), std::env::var("COPY_TO")) {
+        return copy_in_child(&source, &target).await;
+    }
+    let (source, target) = (stores::minio_a().await, stores::minio_b().await);
+    let piece = noise(1 << 20, 1);
+    let pieces = (0..size_mib()).map(move |_| Ok(piece.clone()));
+    let body = Box::pin(futures::stream::iter(pieces));
+    let etag = source.put_stream("large", size_mib() << 20, body, &PutOptions::default()).await.unwrap().etag;
+    let endpoints = ["FARSHORE_TEST_MINIO_A", "FARSHORE_TEST_MINIO_B"].map(stores::endpoint);
+    let copy = child(STREAMED, (&endpoints[0], &endpoints[1]), (source.bucket(), target.bucket()));
+    let (said, rss) = outcome(copy).await;
+    println!("{said}");
+    assert_eq!(target.head("large").await.unwrap().etag, etag, "{said}");
     assert!(rss < 64 * 1024, "{rss} KiB");
     source.delete("large", None).await.unwrap();
     target.delete("large", None).await.unwrap();

@@ -14,6 +14,7 @@ mod proxy;
 #[path = "../support/stores.rs"]
 mod stores;
 mod suite;
+mod tls;
 
 use farshore::store::{ObjectStore, Versioning, memory::MemoryStore};
 

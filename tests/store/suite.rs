@@ -149,6 +149,10 @@ async fn ranges(store: &dyn ObjectStore) {
     assert_eq!(read(store, "r", &suffix).await.unwrap(), body.slice(99_995..));
     let other = GetOptions { if_match: Some(ETag("0".repeat(32))), ..range };
     assert!(matches!(store.get("r", &other).await, Err(Error::Changed(_))));
+    let beyond = GetOptions { range: Some((100_000, 100_010)), if_match: None, suffix: None };
+    assert_eq!(read(store, "r", &beyond).await.unwrap(), Bytes::new());
+    store.put("r", Bytes::new(), &PutOptions::default()).await.unwrap();
+    assert_eq!(read(store, "r", &suffix).await.unwrap(), Bytes::new(), "the end of nothing");
     store.delete("r", None).await.unwrap();
 }
 

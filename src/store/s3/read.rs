@@ -8,7 +8,9 @@ use super::{
     body::incoming,
     trouble::{Kind, Trouble},
 };
-use crate::store::{GetOptions, GetReply, ObjectInfo, ObjectStore, PartLayout, Result, Versioning};
+use crate::store::{
+    Context, Error, GetOptions, GetReply, ObjectInfo, ObjectStore, PartLayout, Result, Versioning,
+};
 
 impl S3Store {
     pub(super) async fn head_object(&self, key: &str) -> Result<ObjectInfo> {
@@ -71,9 +73,23 @@ impl S3Store {
             }
             Ok((info, length, output.body))
         };
-        let (info, length, body) = self.repeat(Some(key), get).await?;
+        let (info, length, body) = match self.repeat(Some(key), get).await {
+            Err(Error::Protocol { context, .. }) if context.code.as_deref() == Some("InvalidRange") => {
+                return self.nothing_there(key, options, context).await;
+            }
+            opened => opened?,
+        };
         let body = incoming(body, length, self.config.patience.body, self.context(Some(key)));
         Ok(GetReply { info, length, body })
+    }
+
+    /// A range that begins past the end holds no bytes, as the last bytes of an empty object do.
+    async fn nothing_there(&self, key: &str, options: &GetOptions, context: Context) -> Result<GetReply> {
+        let info = self.head_object(key).await?;
+        if options.if_match.as_ref().is_some_and(|tag| *tag != info.etag) {
+            return Err(Error::Changed(context));
+        }
+        Ok(GetReply { info, length: 0, body: Box::pin(futures::stream::empty()) })
     }
 
     pub(super) async fn bucket_versioning(&self) -> Result<Versioning> {

@@ -228,7 +228,8 @@ fn read_timeout(patience: Option<Duration>) -> ConfigBuilder {
 /// The header as it was found: not every one in the wild is a date.
 fn set_expires(request: &mut HttpRequest, expires: Option<&str>) {
     if let Some(expires) = expires {
-        request.headers_mut().insert("expires", expires.to_owned());
+        // What no header can carry came from none.
+        request.headers_mut().try_insert("expires", expires.to_owned()).ok();
     }
 }
 
