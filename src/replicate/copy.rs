@@ -212,7 +212,6 @@ impl Copier {
             precondition: request.precondition.clone(),
             content_md5: Some(md5),
         };
-        (self.on_bytes)(info.size);
         let put = self.target.put(&request.target_key, body, &options).await.map_err(Error::target)?;
         Ok(Copied::whole(&info, put))
     }
@@ -226,9 +225,9 @@ impl Copier {
         loop {
             tries += 1;
             let read = match reply.take() {
-                Some(reply) => read_whole(reply).await,
+                Some(reply) => self.read_whole(reply).await,
                 None => match self.source.get(&request.source_key, &options).await {
-                    Ok(reply) => read_whole(reply).await,
+                    Ok(reply) => self.read_whole(reply).await,
                     Err(error) => Err(error),
                 },
             };
@@ -254,6 +253,16 @@ impl Copier {
                 Err(error) => return Err(Error::source(error)),
             }
         }
+    }
+
+    async fn read_whole(&self, mut reply: GetReply) -> store::Result<Bytes> {
+        let mut bytes = BytesMut::with_capacity(usize::try_from(reply.length).unwrap_or_default());
+        while let Some(chunk) = reply.body.next().await {
+            let chunk = chunk?;
+            (self.on_bytes)(chunk.len() as u64);
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes.freeze())
     }
 
     async fn copy_large(&self, request: &CopyRequest, info: ObjectInfo) -> Result<Copied> {
@@ -288,14 +297,6 @@ impl Copier {
         let put = put.map_err(|error| tap.blame(error))?;
         Ok((Copied::whole(info, put), tap.etag()))
     }
-}
-
-async fn read_whole(mut reply: GetReply) -> store::Result<Bytes> {
-    let mut bytes = BytesMut::with_capacity(usize::try_from(reply.length).unwrap_or_default());
-    while let Some(chunk) = reply.body.next().await {
-        bytes.extend_from_slice(&chunk?);
-    }
-    Ok(bytes.freeze())
 }
 
 /// True where the same transfer may well succeed a little later.

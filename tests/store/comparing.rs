@@ -105,7 +105,7 @@ proptest! {
     }
 
     #[test]
-    fn a_side_that_fails_at_any_page_is_an_error_and_never_an_end(
+    fn b18_a_side_that_fails_at_any_page_is_an_error_and_never_an_end(
         source in objects(), target in objects(), page in 1_usize..5, at in 0_u32..4, fail_source: bool,
     ) {
         let (s, t) = (filled(&source, "p/", page), filled(&target, "p/", page));

@@ -286,16 +286,16 @@ async fn copies_exactly(source: Arc<dyn ObjectStore>, target: Arc<dyn ObjectStor
 }
 
 #[tokio::test]
-async fn minio_to_minio_is_exact() {
+async fn b01_minio_to_minio_is_exact() {
     copies_exactly(Arc::new(stores::minio_a().await), Arc::new(stores::minio_b().await)).await;
 }
 
 #[tokio::test]
-async fn minio_to_versity_is_exact() {
+async fn b01_minio_to_versity_is_exact() {
     copies_exactly(Arc::new(stores::minio_a().await), Arc::new(stores::versity().await)).await;
 }
 
 #[tokio::test]
-async fn versity_to_minio_is_exact() {
+async fn b01_versity_to_minio_is_exact() {
     copies_exactly(Arc::new(stores::versity().await), Arc::new(stores::minio_b().await)).await;
 }

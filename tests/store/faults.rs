@@ -119,7 +119,7 @@ async fn a_truncated_body_is_corrupt_and_a_stalled_one_ends() {
 }
 
 #[tokio::test]
-async fn a_garbled_page_is_an_error_never_a_short_listing() {
+async fn b18_a_garbled_page_is_an_error_never_a_short_listing() {
     let (straight, store, proxy) = proxied().await;
     for n in 0..9 {
         straight.put(&format!("list-{n}"), "x".into(), &PutOptions::default()).await.unwrap();
@@ -153,7 +153,7 @@ async fn the_bucket_that_is_missing_is_named() {
 }
 
 #[tokio::test]
-async fn credentials_are_read_again_when_they_are_refused() {
+async fn p08_credentials_are_read_again_when_they_are_refused() {
     let good = stores::credentials().current().unwrap();
     let directory = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();

@@ -79,7 +79,12 @@ impl Transfer<'_> {
     async fn find_upload(&self) -> Result<Resumed> {
         let (target, key) = (&self.copier.target, &self.request.target_key);
         let mut best: Option<Resumed> = None;
-        for open in target.list_uploads(key).await.map_err(Error::target)? {
+        let open = match target.list_uploads(key).await {
+            // Nothing can be resumed there, everything can be copied.
+            Err(store::Error::Unsupported { .. }) => Vec::new(),
+            open => open.map_err(Error::target)?,
+        };
+        for open in open {
             if open.key != *key {
                 continue;
             }
