@@ -3,18 +3,16 @@
 mod layout;
 mod parts;
 mod pipe;
+mod small;
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::{Bytes, BytesMut};
-use futures::StreamExt;
 use jiff::Timestamp;
-use md5::{Digest, Md5};
 use tokio::sync::Semaphore;
 
 use super::{Error, Result};
 use crate::store::{
-    self, ETag, GetOptions, GetReply, ObjectInfo, ObjectStore, Precondition, PutOptions, PutReply, Side,
+    self, ETag, GetOptions, ObjectInfo, ObjectStore, Precondition, PutOptions, PutReply, Side,
 };
 use layout::Layout;
 use pipe::Tap;
@@ -161,7 +159,8 @@ impl Copier {
     ///
     /// # Errors
     /// [`Error::Store`] with the side that failed. `Changed` at the target: the precondition did not
-    /// hold. [`Error::Restless`] when the source changed three times meanwhile.
+    /// hold, and what is there is not this object. [`Error::Restless`] when the source changed three
+    /// times meanwhile.
     pub async fn copy(&self, request: &CopyRequest) -> Result<Outcome> {
         for _ in 0..FOLLOWED {
             return match self.copy_once(request).await {
@@ -175,10 +174,27 @@ impl Copier {
                     }
                     continue;
                 }
+                // Another copy of the same object, overlapping ours, dropped or finished our upload.
+                Err(Error::Store { side: Side::Target, source: store::Error::NotFound(_) }) => continue,
+                Err(error @ Error::Store { side: Side::Target, source: store::Error::Changed(_) }) => {
+                    self.already_there(request).await.map(Outcome::Copied).ok_or(error)
+                }
                 Err(error) => Err(error),
             };
         }
         Err(Error::Restless { key: request.source_key.clone(), times: FOLLOWED })
+    }
+
+    /// A precondition that did not hold because the target has got the very object meanwhile.
+    async fn already_there(&self, request: &CopyRequest) -> Option<Copied> {
+        let info = self.source.head(&request.source_key).await.ok()?;
+        let there = self.target.head(&request.target_key).await.ok()?;
+        let alike = there.size == info.size
+            && there.etag == info.etag
+            && info.attributes.are_kept_as(&there.attributes)
+            && request.etag.as_ref().is_none_or(|tag| *tag == info.etag);
+        let put = PutReply { etag: there.etag, version: there.version };
+        alike.then(|| Copied { sent: 0, ..Copied::whole(&info, put) })
     }
 
     async fn copy_once(&self, request: &CopyRequest) -> Result<Copied> {
@@ -186,8 +202,7 @@ impl Copier {
         if in_parts || request.size.is_some_and(|size| size > SMALL) {
             let info = self.source.head(&request.source_key).await.map_err(Error::source)?;
             if request.etag.as_ref().is_some_and(|tag| *tag != info.etag) {
-                let place =
-                    store::Context { key: Some(request.source_key.clone()), ..store::Context::default() };
+                let place = context(&*self.source, &request.source_key);
                 return Err(Error::source(store::Error::Changed(place)));
             }
             return self.copy_large(request, info).await;
@@ -202,77 +217,30 @@ impl Copier {
         self.copy_small(request, reply).await
     }
 
-    async fn copy_small(&self, request: &CopyRequest, reply: GetReply) -> Result<Copied> {
-        // Closed never: the semaphore lives as long as the copier.
-        let _memory = self.buffers.acquire_many(kib(reply.length)).await.ok();
-        let info = reply.info.clone();
-        let (body, md5) = self.read_small(request, reply).await?;
-        let options = PutOptions {
-            attributes: info.attributes.clone(),
-            precondition: request.precondition.clone(),
-            content_md5: Some(md5),
-        };
-        let put = self.target.put(&request.target_key, body, &options).await.map_err(Error::target)?;
-        Ok(Copied::whole(&info, put))
-    }
-
-    /// Reads a whole small object, proved by its ETag, or, where that is not the content's MD5, by
-    /// reading it twice alike.
-    async fn read_small(&self, request: &CopyRequest, reply: GetReply) -> Result<(Bytes, [u8; 16])> {
-        let etag = reply.info.etag.clone();
-        let options = GetOptions { if_match: Some(etag.clone()), ..GetOptions::default() };
-        let (mut reply, mut seen, mut tries) = (Some(reply), None, 0);
-        loop {
-            tries += 1;
-            let read = match reply.take() {
-                Some(reply) => self.read_whole(reply).await,
-                None => match self.source.get(&request.source_key, &options).await {
-                    Ok(reply) => self.read_whole(reply).await,
-                    Err(error) => Err(error),
-                },
-            };
-            match read {
-                Ok(body) => {
-                    let md5: [u8; 16] = Md5::digest(&body).into();
-                    if etag.0 == hex::encode(md5) || seen == Some(md5) {
-                        return Ok((body, md5));
-                    }
-                    if tries >= TRIES {
-                        let cause = format!("every read differs, none has the ETag {}", etag.0);
-                        let context = store::Context {
-                            bucket: self.source.bucket().to_owned(),
-                            key: Some(request.source_key.clone()),
-                            attempts: tries,
-                            ..store::Context::default()
-                        };
-                        return Err(Error::source(store::Error::Corrupt { cause, context }));
-                    }
-                    seen = Some(md5);
-                }
-                Err(error) if passes(&error) && tries < TRIES => pause(tries).await,
-                Err(error) => return Err(Error::source(error)),
-            }
+    /// A store looks at the precondition last: what can't be written is found out before it is sent.
+    async fn check_absence(&self, request: &CopyRequest) -> Result<()> {
+        if request.precondition != Precondition::Absent {
+            return Ok(());
         }
-    }
-
-    async fn read_whole(&self, mut reply: GetReply) -> store::Result<Bytes> {
-        let mut bytes = BytesMut::with_capacity(usize::try_from(reply.length).unwrap_or_default());
-        while let Some(chunk) = reply.body.next().await {
-            let chunk = chunk?;
-            (self.on_bytes)(chunk.len() as u64);
-            bytes.extend_from_slice(&chunk);
+        match self.target.head(&request.target_key).await {
+            Err(store::Error::NotFound(_)) => Ok(()),
+            Err(error) => Err(Error::target(error)),
+            Ok(_) => Err(Error::target(store::Error::Changed(context(&*self.target, &request.target_key)))),
         }
-        Ok(bytes.freeze())
     }
 
     async fn copy_large(&self, request: &CopyRequest, info: ObjectInfo) -> Result<Copied> {
+        self.check_absence(request).await?;
         if info.etag.parts().is_none() && info.size <= LARGEST_PUT {
-            let mut seen = None;
+            let (mut request, mut seen) = (request.clone(), None);
             for tries in 1..=2 {
-                match self.copy_in_one_piece(request, &info).await {
+                match self.copy_in_one_piece(&request, &info).await {
                     Ok((copied, md5)) if md5 == info.etag || seen == Some(md5.clone()) => return Ok(copied),
                     // Misread, or a tag that is no MD5: reading it alike twice tells.
-                    Ok((_, md5)) => seen = Some(md5),
+                    Ok((copied, md5)) => {
+                        seen = Some(md5);
+                        request.precondition = Precondition::Matches(copied.target_etag);
+                    }
                     Err(Error::Store { source: error, .. }) if passes(&error) => pause(tries).await,
                     Err(error) => return Err(error),
                 }
@@ -297,6 +265,11 @@ impl Copier {
         let put = put.map_err(|error| tap.blame(error))?;
         Ok((Copied::whole(info, put), tap.etag()))
     }
+}
+
+fn context(store: &dyn ObjectStore, key: &str) -> store::Context {
+    let (bucket, key) = (store.bucket().to_owned(), Some(key.to_owned()));
+    store::Context { bucket, key, ..store::Context::default() }
 }
 
 /// True where the same transfer may well succeed a little later.

@@ -5,11 +5,11 @@
 //! store's own reasons. The same behaviour suite runs on both.
 
 mod faults;
+mod requests;
 mod state;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
@@ -18,11 +18,7 @@ pub use faults::{Effect, Failure, Fault, Verb};
 use state::State;
 pub(crate) use state::composite_etag;
 
-use super::{
-    Attributes, ByteStream, Context, Error, GetOptions, GetReply, ListPage, ListRequest, ListVersionsRequest,
-    ObjectInfo, ObjectStore, OpenUpload, PartLayout, PutOptions, PutReply, Result, UploadId, UploadedPart,
-    VersionPage, Versioning,
-};
+use super::{Attributes, ByteStream, Context, Error, PutOptions, Result, Versioning};
 
 const CHUNK: usize = 64 * 1024;
 
@@ -82,6 +78,12 @@ impl MemoryStore {
     /// A store that refuses conditional writes as unsupported, when `false`.
     pub fn set_conditions(&self, supported: bool) {
         self.inner().state.conditions = supported;
+    }
+
+    /// A store whose tags are no MD5s and never the same twice, when `true`: as where a key service
+    /// encrypts.
+    pub fn set_opaque_tags(&self, opaque: bool) {
+        self.inner().state.opaque_tags = opaque;
     }
 
     /// A store that ignores `HEAD ?partNumber`, when `false`.
@@ -210,151 +212,5 @@ impl MemoryStore {
             }
             chunk
         }))
-    }
-}
-
-/// First byte and byte after the last of what a read asks for.
-fn span(options: &GetOptions, size: u64) -> (u64, u64) {
-    match (options.suffix, options.range) {
-        (Some(suffix), _) => (size.saturating_sub(suffix), size),
-        (None, Some((first, last))) => (first.min(size), last.saturating_add(1).min(size)),
-        (None, None) => (0, size),
-    }
-}
-
-#[async_trait]
-impl ObjectStore for MemoryStore {
-    fn bucket(&self) -> &str {
-        &self.bucket
-    }
-
-    async fn list(&self, request: &ListRequest) -> Result<ListPage> {
-        let page = |inner: &mut Inner| {
-            let most = request.max_keys.map_or(inner.page_size, |m| inner.page_size.min(m as usize)).max(1);
-            Ok(inner.state.list(request, most))
-        };
-        Ok(self.request(Verb::List, &request.prefix, page).await?.0)
-    }
-
-    async fn head(&self, key: &str) -> Result<ObjectInfo> {
-        let head = |inner: &mut Inner| Ok(inner.state.current(key)?.info(inner.state.versioned()));
-        Ok(self.request(Verb::Head, key, head).await?.0)
-    }
-
-    async fn head_part(&self, key: &str, part: u32) -> Result<Option<PartLayout>> {
-        let head = |inner: &mut Inner| {
-            let parts = &inner.state.current(key)?.parts;
-            if !inner.part_heads || parts.is_empty() {
-                return Ok(None);
-            }
-            let size = *parts.get(part.saturating_sub(1) as usize).ok_or(Failure::NotFound)?;
-            let count = u32::try_from(parts.len()).map_err(|_| Failure::Protocol)?;
-            Ok(Some(PartLayout { size, count }))
-        };
-        Ok(self.request(Verb::HeadPart, key, head).await?.0)
-    }
-
-    async fn get(&self, key: &str, options: &GetOptions) -> Result<GetReply> {
-        let open = |inner: &mut Inner| {
-            let version = inner.state.current(key)?;
-            if options.if_match.as_ref().is_some_and(|tag| *tag != version.etag) {
-                return Err(Failure::Changed);
-            }
-            Ok((version.info(inner.state.versioned()), version.body.clone().unwrap_or_default()))
-        };
-        let ((info, bytes), effect) = self.request(Verb::Get, key, open).await?;
-        let (from, to) = span(options, info.size);
-        let whole = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-        let bytes = bytes.slice(whole(from.min(to))..whole(to));
-        let body = self.body(key, &bytes, effect);
-        Ok(GetReply { info, length: bytes.len() as u64, body })
-    }
-
-    async fn put(&self, key: &str, body: Bytes, options: &PutOptions) -> Result<PutReply> {
-        let put = |inner: &mut Inner| inner.state.put(key, body, options, inner.now());
-        Ok(self.request(Verb::Put, key, put).await?.0)
-    }
-
-    async fn put_stream(
-        &self,
-        key: &str,
-        size: u64,
-        body: ByteStream,
-        options: &PutOptions,
-    ) -> Result<PutReply> {
-        let body = self.collect(key, size, body).await?;
-        self.put(key, body, options).await
-    }
-
-    async fn create_upload(&self, key: &str, options: &PutOptions) -> Result<UploadId> {
-        let create = |inner: &mut Inner| Ok(inner.state.create_upload(key, options, inner.now()));
-        Ok(self.request(Verb::CreateUpload, key, create).await?.0)
-    }
-
-    async fn upload_part(
-        &self,
-        key: &str,
-        upload: &UploadId,
-        part: u32,
-        size: u64,
-        body: ByteStream,
-    ) -> Result<UploadedPart> {
-        let body = self.collect(key, size, body).await?;
-        let put = |inner: &mut Inner| inner.state.upload_part(upload, part, body);
-        Ok(self.request(Verb::UploadPart, key, put).await?.0)
-    }
-
-    async fn list_parts(&self, key: &str, upload: &UploadId) -> Result<Vec<UploadedPart>> {
-        let list = |inner: &mut Inner| inner.state.list_parts(upload);
-        Ok(self.request(Verb::ListParts, key, list).await?.0)
-    }
-
-    async fn complete_upload(
-        &self,
-        key: &str,
-        upload: &UploadId,
-        parts: &[UploadedPart],
-        options: &PutOptions,
-    ) -> Result<PutReply> {
-        let complete = |inner: &mut Inner| {
-            let now = inner.now();
-            inner.state.complete_upload(key, upload, parts, &options.precondition, now)
-        };
-        Ok(self.request(Verb::CompleteUpload, key, complete).await?.0)
-    }
-
-    async fn abort_upload(&self, key: &str, upload: &UploadId) -> Result<()> {
-        let abort = |inner: &mut Inner| {
-            inner.state.abort_upload(upload);
-            Ok(())
-        };
-        self.request(Verb::AbortUpload, key, abort).await.map(drop)
-    }
-
-    async fn list_uploads(&self, prefix: &str) -> Result<Vec<OpenUpload>> {
-        let list = |inner: &mut Inner| Ok(inner.state.list_uploads(prefix));
-        Ok(self.request(Verb::ListUploads, prefix, list).await?.0)
-    }
-
-    async fn delete(&self, key: &str, version: Option<&str>) -> Result<()> {
-        let delete = |inner: &mut Inner| {
-            let now = inner.now();
-            inner.state.delete(key, version, now);
-            Ok(())
-        };
-        self.request(Verb::Delete, key, delete).await.map(drop)
-    }
-
-    async fn list_versions(&self, request: &ListVersionsRequest) -> Result<VersionPage> {
-        let page = |inner: &mut Inner| Ok(inner.state.list_versions(request, inner.page_size));
-        Ok(self.request(Verb::ListVersions, &request.prefix, page).await?.0)
-    }
-
-    async fn versioning(&self) -> Result<Versioning> {
-        Ok(self.request(Verb::Versioning, "", |inner| Ok(inner.state.versioning)).await?.0)
-    }
-
-    fn clock_offset(&self) -> Option<SignedDuration> {
-        Some(self.inner().clock_offset)
     }
 }

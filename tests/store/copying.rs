@@ -204,6 +204,47 @@ async fn a_target_written_by_another_is_not_overwritten() {
 }
 
 #[tokio::test]
+async fn two_copies_of_one_object_at_once_both_end_well() {
+    let (source, target, copier) = pair();
+    source.seed("k", "x", Timestamp::now());
+    let (etag, _) = put_parts(&source, "big", &[5 * MIB; 4], 1).await;
+    for key in ["k", "big"] {
+        let request = CopyRequest { precondition: Precondition::Absent, ..CopyRequest::new(key) };
+        let (one, two) = tokio::join!(copier.copy(&request), copier.copy(&request));
+        assert!(matches!((&one, &two), (Ok(Outcome::Copied(_)), Ok(Outcome::Copied(_)))), "{one:?} {two:?}");
+        assert_eq!(copied(&copier, &request).await.sent, 0, "there already");
+    }
+    assert_eq!(target.head("big").await.unwrap().etag, etag);
+    target.unseed("big");
+    target.fault(Fault::once(Verb::UploadPart, Failure::NotFound).after(2));
+    assert_eq!(copied(&copier, &CopyRequest::new("big")).await.target_etag, etag);
+}
+
+#[tokio::test]
+async fn stores_whose_tags_are_no_md5s_are_copied_from_and_to() {
+    for (at_source, at_target) in [(true, false), (false, true), (true, true)] {
+        let (source, target, copier) = pair();
+        source.set_opaque_tags(at_source);
+        target.set_opaque_tags(at_target);
+        source.seed("small", noise(1000, 1), Timestamp::now());
+        source.seed("large", noise(9 * MIB, 2), Timestamp::now());
+        put_parts(&source, "parts", &[5 * MIB; 4], 3).await;
+        for key in ["small", "large", "parts"] {
+            let request = CopyRequest { precondition: Precondition::Absent, ..CopyRequest::new(key) };
+            copied(&copier, &request).await;
+            assert_eq!(target.bytes(key), source.bytes(key), "{key}");
+        }
+        target.unseed("parts");
+        target.fault(Fault::always(Verb::UploadPart, Failure::AccessDenied).after(2));
+        assert!(copier.copy(&CopyRequest::new("parts")).await.is_err());
+        target.heal();
+        put_parts(&source, "parts", &[5 * MIB; 4], 70).await;
+        copied(&copier, &CopyRequest::new("parts")).await;
+        assert_eq!(target.bytes("parts"), source.bytes("parts"), "older parts stay out");
+    }
+}
+
+#[tokio::test]
 async fn a_full_target_is_said_to_be_full_and_a_source_that_denies_is_blamed() {
     let (source, target, copier) = pair();
     source.seed("k", "x", Timestamp::now());

@@ -48,7 +48,7 @@ struct Upload {
     key: String,
     attributes: Attributes,
     initiated: Timestamp,
-    parts: BTreeMap<u32, Bytes>,
+    parts: BTreeMap<u32, (Bytes, ETag)>,
 }
 
 /// A bucket. Versions of a key stand oldest first.
@@ -56,14 +56,11 @@ struct Upload {
 pub(super) struct State {
     pub versioning: Versioning,
     pub conditions: bool,
+    /// Tags are no MD5s, as where a key service encrypts.
+    pub opaque_tags: bool,
     keys: BTreeMap<String, Vec<Version>>,
     uploads: BTreeMap<UploadId, Upload>,
     sequence: u64,
-}
-
-/// MD5 of the bytes, as an ETag.
-pub(super) fn plain_etag(bytes: &[u8]) -> ETag {
-    ETag(hex::encode(Md5::digest(bytes)))
 }
 
 impl State {
@@ -71,6 +68,7 @@ impl State {
         Self {
             versioning: Versioning::Off,
             conditions: true,
+            opaque_tags: false,
             keys: BTreeMap::new(),
             uploads: BTreeMap::new(),
             sequence: 0,
@@ -102,6 +100,15 @@ impl State {
         }
     }
 
+    fn tag(&mut self, bytes: &[u8]) -> ETag {
+        let mut hash = Md5::new_with_prefix(bytes);
+        if self.opaque_tags {
+            self.sequence += 1;
+            hash.update(self.sequence.to_be_bytes());
+        }
+        ETag(hex::encode(hash.finalize()))
+    }
+
     /// Makes `version` the current one, with the id that the bucket's versioning gives it.
     fn push(&mut self, key: &str, mut version: Version) -> PutReply {
         self.sequence += 1;
@@ -131,7 +138,7 @@ impl State {
         }
         let version = Version {
             id: String::new(),
-            etag: plain_etag(&body),
+            etag: self.tag(&body),
             body: Some(body),
             modified: now,
             attributes: options.attributes.clone(),
@@ -149,15 +156,21 @@ impl State {
     }
 
     pub(super) fn upload_part(&mut self, id: &UploadId, part: u32, body: Bytes) -> Answer<UploadedPart> {
+        let etag = self.tag(&body);
         let upload = self.uploads.get_mut(id).ok_or(Failure::NotFound)?;
-        let reply = uploaded(part, &body);
-        upload.parts.insert(part, body);
+        let reply = UploadedPart { part, size: body.len() as u64, etag: etag.clone() };
+        upload.parts.insert(part, (body, etag));
         Ok(reply)
     }
 
     pub(super) fn list_parts(&self, id: &UploadId) -> Answer<Vec<UploadedPart>> {
         let upload = self.uploads.get(id).ok_or(Failure::NotFound)?;
-        Ok(upload.parts.iter().map(|(n, body)| uploaded(*n, body)).collect())
+        let part = |(part, (body, etag)): (&u32, &(Bytes, ETag))| UploadedPart {
+            part: *part,
+            size: body.len() as u64,
+            etag: etag.clone(),
+        };
+        Ok(upload.parts.iter().map(part).collect())
     }
 
     pub(super) fn complete_upload(
@@ -181,8 +194,8 @@ impl State {
         self.check(key, precondition)?;
         let mut body = BytesMut::new();
         for part in parts {
-            let bytes = upload.parts.get(&part.part).ok_or(Failure::Corrupt)?;
-            if plain_etag(bytes) != part.etag {
+            let (bytes, etag) = upload.parts.get(&part.part).ok_or(Failure::Corrupt)?;
+            if *etag != part.etag {
                 return Err(Failure::Corrupt);
             }
             body.extend_from_slice(bytes);
@@ -281,10 +294,6 @@ fn version_rows<'a>((key, versions): (&'a String, &'a Vec<Version>)) -> impl Ite
         size: v.size(),
         modified: v.modified,
     })
-}
-
-fn uploaded(part: u32, body: &Bytes) -> UploadedPart {
-    UploadedPart { part, size: body.len() as u64, etag: plain_etag(body) }
 }
 
 /// The ETag that S3 gives an object of these parts; `None` when a part's tag is not an MD5.
