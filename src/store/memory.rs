@@ -96,7 +96,7 @@ impl MemoryStore {
         self.inner().now = now;
     }
 
-    /// What [`ObjectStore::clock_offset`] answers.
+    /// What [`ObjectStore::clock_offset`](super::ObjectStore::clock_offset) answers.
     pub fn set_clock_offset(&self, offset: SignedDuration) {
         self.inner().clock_offset = offset;
     }

@@ -137,6 +137,31 @@ async fn a_large_object_in_one_piece_streams_in_little_memory() {
     target.delete("large", None).await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_small_objects_at_once_stay_in_bounded_memory() {
+    let me = "killed::many_small_objects_at_once_stay_in_bounded_memory";
+    let Ok(bucket) = std::env::var("SOURCE_BUCKET") else {
+        let source = stores::minio_a().await;
+        for n in 0..30 {
+            source.put(&n.to_string(), noise(8 << 20, n), &PutOptions::default()).await.unwrap();
+        }
+        let (said, rss) = outcome(child(me, ("", ""), (source.bucket(), ""))).await;
+        println!("{said}");
+        assert!(rss < 64 * 1024, "{rss} KiB");
+        return;
+    };
+    let endpoint = stores::endpoint("FARSHORE_TEST_MINIO_A");
+    let source = S3Store::new(stores::config(&endpoint, &bucket)).unwrap();
+    let copier = Copier::new(Arc::new(source), Arc::new(stores::minio_b().await));
+    let all = (0..30).map(|n| {
+        let copier = copier.clone();
+        async move { copier.copy(&CopyRequest::new(n.to_string())).await }
+    });
+    let done = futures::future::try_join_all(all).await.unwrap();
+    assert!(done.iter().all(|outcome| matches!(outcome, Outcome::Copied(_))));
+    println!("{} copies at once, rss={}", done.len(), peak_rss());
+}
+
 /// While a large object crawls under a ceiling, small ones of the first lane go through at once.
 #[tokio::test]
 async fn a_throttled_base_does_not_hold_up_the_logs() {
