@@ -7,12 +7,14 @@
 mod backup_sync_service;
 pub mod condition;
 mod database_instance;
+mod observed;
 mod quantity;
 mod reference;
 mod region;
 
 pub use backup_sync_service::*;
 pub use database_instance::*;
+pub use observed::*;
 pub use quantity::{ByteRate, HumanDuration};
 pub use reference::*;
 pub use region::*;

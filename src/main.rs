@@ -1,1 +1,7 @@
-fn main() {}
+//! The program. Everything is in the library; this is where it starts and how it ends.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    farshore::cli::run()
+}

@@ -1,1 +1,90 @@
 //! Moves data, knows one task.
+//!
+//! A worker reads its task, does it, reports into `status.observed` of the one resource that it serves,
+//! and ends with an exit code that says whose turn it is. All that it knows lies at the target: killed
+//! at any moment, the next one goes on where it was.
+
+mod health;
+mod observed;
+mod outcome;
+mod position;
+mod purge;
+pub mod report;
+mod stores;
+mod sync;
+mod wake;
+
+use std::path::{Path, PathBuf};
+
+use crate::task::{self, ExitCode, LastWords, Task, Work};
+
+pub use outcome::Error;
+
+/// How a worker was started.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// The task's file.
+    pub task: PathBuf,
+    /// Hash that the file must have.
+    pub task_hash: String,
+    /// Sortable id of this run: a greater one takes over.
+    pub run_id: String,
+    /// Where the last words go.
+    pub termination_log: PathBuf,
+    /// Where the Secrets are mounted.
+    pub mounts: Mounts,
+    /// Address of `/healthz` and `/readyz`; `None`: not served.
+    pub listen: Option<std::net::SocketAddr>,
+}
+
+/// Where Secrets are mounted.
+#[derive(Clone, Debug)]
+pub struct Mounts {
+    pub source: PathBuf,
+    pub target: PathBuf,
+    pub instance: PathBuf,
+}
+
+impl Default for Mounts {
+    fn default() -> Self {
+        Self {
+            source: task::SOURCE_CREDENTIALS_DIR.into(),
+            target: task::TARGET_CREDENTIALS_DIR.into(),
+            instance: task::INSTANCE_CREDENTIALS_DIR.into(),
+        }
+    }
+}
+
+/// Does the task, whatever it is, and leaves last words when it did not end well.
+pub async fn run(start: Start) -> ExitCode {
+    match work(&start).await {
+        Ok(()) => ExitCode::Done,
+        Err(error) => {
+            tracing::error!(reason = error.reason(), "{error}");
+            leave_last_words(&start.termination_log, &error.last_words());
+            error.exit_code()
+        }
+    }
+}
+
+async fn work(start: &Start) -> Result<(), Error> {
+    let task = read_task(start)?;
+    match &task.work {
+        Work::Sync(work) => sync::run(start, &task, work).await,
+        Work::Purge(work) => purge::run(start, work).await,
+    }
+}
+
+fn read_task(start: &Start) -> Result<Task, Error> {
+    let text = std::fs::read_to_string(&start.task)
+        .map_err(|source| Error::TaskFile { path: start.task.clone(), source })?;
+    Ok(Task::from_text(&text, &start.task_hash)?)
+}
+
+/// Without a kubelet nobody reads them: that they can't be written is no failure.
+fn leave_last_words(path: &Path, words: &LastWords) {
+    let written = serde_json::to_string(words).map(|text| std::fs::write(path, text));
+    if !matches!(written, Ok(Ok(()))) {
+        tracing::debug!(path = %path.display(), "last words were not written");
+    }
+}

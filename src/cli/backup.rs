@@ -1,0 +1,170 @@
+//! `farshore backup …`: the same eyes as the worker's, without a cluster.
+
+use std::{io::Write, path::PathBuf, process::ExitCode, sync::Arc};
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::Error;
+use crate::{
+    backup::{self, sync::Place},
+    store::{
+        ObjectStore,
+        credentials::Credentials,
+        s3::{Addressing, S3Config, S3Store},
+    },
+};
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Deletes a copy that Farshore made: what its records name, in all versions, and nothing else.
+    Purge(Purge),
+}
+
+#[derive(Debug, Args)]
+pub struct Purge {
+    /// The copy, like `s3://bucket/prefix`.
+    #[arg(value_name = "S3-URL")]
+    url: String,
+    /// Endpoint of the source's store, as the copy's records have it.
+    #[arg(long, value_name = "URL")]
+    source_endpoint: String,
+    /// Source of the copy, like `s3://bucket/prefix`.
+    #[arg(long, value_name = "S3-URL")]
+    source: String,
+    /// Really deletes. Without it, the command only says what it would delete.
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    store: StoreFlags,
+}
+
+/// How the store is reached. Keys come from `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and
+/// `AWS_SESSION_TOKEN`, or from files of these names.
+#[derive(Debug, Args)]
+struct StoreFlags {
+    /// URL of the store's endpoint.
+    #[arg(long, value_name = "URL", env = "AWS_ENDPOINT_URL")]
+    endpoint: String,
+    /// Region that requests are signed for.
+    #[arg(long, value_name = "REGION", env = "AWS_REGION", default_value = "us-east-1")]
+    region: String,
+    /// How the bucket is addressed.
+    #[arg(long, value_enum, default_value_t = AddressingName::Path)]
+    addressing: AddressingName,
+    /// PEM file of authorities to trust besides the system's.
+    #[arg(long, value_name = "FILE")]
+    ca_bundle: Option<PathBuf>,
+    /// Directory with files `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, instead of the environment.
+    #[arg(long, value_name = "DIR")]
+    credentials_dir: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum AddressingName {
+    /// endpoint/bucket
+    Path,
+    /// bucket.endpoint
+    Virtual,
+}
+
+/// Runs the command.
+pub async fn run(command: Command) -> Result<ExitCode, Error> {
+    match command {
+        Command::Purge(purge) => self::purge(purge).await,
+    }
+}
+
+async fn purge(flags: Purge) -> Result<ExitCode, Error> {
+    let (bucket, prefix) = s3_url(&flags.url)?;
+    let (source_bucket, source_prefix) = s3_url(&flags.source)?;
+    let store = flags.store.open(&bucket)?;
+    let source = Place {
+        endpoint: flags.source_endpoint.trim_end_matches('/').to_owned(),
+        bucket: source_bucket,
+        prefix: source_prefix,
+    };
+    let target = Place { endpoint: flags.store.endpoint.trim_end_matches('/').to_owned(), bucket, prefix };
+    let mut out = std::io::stdout().lock();
+    if flags.yes {
+        let purged = backup::purge::purge(store, &source, &target).await?;
+        writeln!(
+            out,
+            "deleted {} objects in {} versions, and {} open uploads",
+            purged.objects, purged.versions, purged.uploads
+        )?;
+    } else {
+        writeln!(
+            out,
+            "would delete from s3://{}/{} what its records say was copied from s3://{}/{} at {}; add --yes to do so",
+            target.bucket, target.prefix, source.bucket, source.prefix, source.endpoint
+        )?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl StoreFlags {
+    fn open(&self, bucket: &str) -> Result<Arc<dyn ObjectStore>, Error> {
+        let credentials = match &self.credentials_dir {
+            Some(directory) => Credentials::files(directory)?,
+            None => from_environment()?,
+        };
+        let ca_bundle = self.ca_bundle.as_ref().map(|path| {
+            std::fs::read_to_string(path).map_err(|source| Error::File { path: path.clone(), source })
+        });
+        let config = S3Config {
+            signing_region: self.region.clone(),
+            addressing: match self.addressing {
+                AddressingName::Path => Addressing::Path,
+                AddressingName::Virtual => Addressing::Virtual,
+            },
+            ca_bundle: ca_bundle.transpose()?,
+            ..S3Config::new(self.endpoint.trim_end_matches('/'), bucket, credentials)
+        };
+        Ok(Arc::new(S3Store::new(config)?))
+    }
+}
+
+fn from_environment() -> Result<Credentials, Error> {
+    let variable = |name: &str| {
+        std::env::var(name).map_err(|_| {
+            Error::Missing(format!("{name} is not set: export the store's keys, or name a --credentials-dir"))
+        })
+    };
+    Ok(Credentials::fixed(variable("AWS_ACCESS_KEY_ID")?, variable("AWS_SECRET_ACCESS_KEY")?))
+}
+
+/// Bucket and prefix; the prefix is empty or ends in `/`.
+fn s3_url(text: &str) -> Result<(String, String), Error> {
+    let bad = || Error::BadArgument {
+        argument: "the set",
+        value: text.to_owned(),
+        expected: "write it like s3://bucket/folder",
+    };
+    let path = text.strip_prefix("s3://").ok_or_else(bad)?;
+    let (bucket, prefix) = path.split_once('/').unwrap_or((path, ""));
+    if bucket.is_empty() {
+        return Err(bad());
+    }
+    let prefix = match prefix.trim_matches('/') {
+        "" => String::new(),
+        folder => format!("{folder}/"),
+    };
+    Ok((bucket.to_owned(), prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_is_a_bucket_and_a_folder() {
+        for (text, bucket, prefix) in
+            [("s3://b", "b", ""), ("s3://b/", "b", ""), ("s3://b/a", "b", "a/"), ("s3://b/a/c/", "b", "a/c/")]
+        {
+            assert_eq!(s3_url(text).unwrap(), (bucket.to_owned(), prefix.to_owned()), "{text}");
+        }
+        for text in ["", "b/a", "https://b", "s3://", "s3:///a"] {
+            assert!(s3_url(text).unwrap_err().to_string().contains("s3://bucket/folder"), "{text}");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! `farshore worker …`
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Subcommand};
+
+use super::Error;
+use crate::{
+    task,
+    worker::{self, Mounts, Start},
+};
+
+/// What a worker's pod does. The task's file says which of them it is for; the name is for people.
+#[derive(Debug, Subcommand)]
+pub enum Role {
+    /// Keeps a copy of a backup set current.
+    Sync(Flags),
+    /// Takes a copy away.
+    Purge(Flags),
+}
+
+#[derive(Debug, Args)]
+pub struct Flags {
+    /// The task's file.
+    #[arg(long, value_name = "FILE")]
+    task: PathBuf,
+    /// Hash that the task's file must have.
+    #[arg(long, value_name = "HASH")]
+    task_hash: String,
+    /// Sortable id of this run.
+    #[arg(long, value_name = "ID")]
+    run_id: String,
+    /// Directory with the source store's credentials.
+    #[arg(long, value_name = "DIR", default_value = task::SOURCE_CREDENTIALS_DIR)]
+    source_credentials: PathBuf,
+    /// Directory with the target store's credentials.
+    #[arg(long, value_name = "DIR", default_value = task::TARGET_CREDENTIALS_DIR)]
+    target_credentials: PathBuf,
+    /// Directory with the source instance's credentials.
+    #[arg(long, value_name = "DIR", default_value = task::INSTANCE_CREDENTIALS_DIR)]
+    instance_credentials: PathBuf,
+    /// Address of `/healthz` and `/readyz`; `off` serves none.
+    #[arg(long, value_name = "ADDRESS", default_value_t = format!("[::]:{}", task::WORKER_PORT))]
+    health_address: String,
+    /// Where the last words go.
+    #[arg(long, value_name = "FILE", default_value = "/dev/termination-log")]
+    termination_log: PathBuf,
+}
+
+/// Runs the role. Its exit code is the table of `task::ExitCode`.
+pub async fn run(role: Role) -> Result<ExitCode, Error> {
+    let (Role::Sync(flags) | Role::Purge(flags)) = role;
+    let listen = listen(&flags.health_address)?;
+    let start = Start {
+        task: flags.task,
+        task_hash: flags.task_hash,
+        run_id: flags.run_id,
+        termination_log: flags.termination_log,
+        mounts: Mounts {
+            source: flags.source_credentials,
+            target: flags.target_credentials,
+            instance: flags.instance_credentials,
+        },
+        listen,
+    };
+    Ok(ExitCode::from(worker::run(start).await as u8))
+}
+
+fn listen(address: &str) -> Result<Option<SocketAddr>, Error> {
+    if address == "off" {
+        return Ok(None);
+    }
+    address.parse().map(Some).map_err(|_| Error::BadArgument {
+        argument: "--health-address",
+        value: address.to_owned(),
+        expected: "write it like [::]:8081, or off",
+    })
+}

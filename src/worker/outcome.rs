@@ -1,0 +1,91 @@
+//! How a worker ends: one table from errors to exit codes.
+
+use std::path::PathBuf;
+
+use crate::{
+    api::FailureSide,
+    backup,
+    store::{self, Side},
+    task::{self, ExitCode, LastWords},
+};
+
+/// Why a worker could not do its task.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("task file {path} can't be read: {source}")]
+    TaskFile {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error(transparent)]
+    Task(#[from] task::Error),
+    #[error(transparent)]
+    Backup(#[from] backup::Error),
+    /// A later run reports in our place, or the resource is gone.
+    #[error("{0}")]
+    Superseded(String),
+    /// Asked to stop in the middle of a cycle; the next run goes on where this one was.
+    #[error("stopped before the cycle was over")]
+    Terminated,
+    #[error("Kubernetes can't be reached: {0}")]
+    Kubernetes(String),
+    #[error("a task of this program ended unexpectedly: {0}")]
+    Broken(String),
+}
+
+impl Error {
+    /// The one word used in conditions, Events and metrics alike.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::TaskFile { .. } | Self::Task(_) => "InvalidTask",
+            Self::Backup(error) => error.reason(),
+            Self::Superseded(_) => "Superseded",
+            Self::Terminated => "Terminated",
+            Self::Kubernetes(_) => "KubernetesUnreachable",
+            Self::Broken(_) => "WorkerBroken",
+        }
+    }
+
+    /// What the controller and the Job's `podFailurePolicy` read.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::TaskFile { .. } | Self::Task(_) => ExitCode::Permanent,
+            Self::Superseded(_) => ExitCode::Superseded,
+            Self::Backup(backup::Error::Stuck(_)) => ExitCode::Stuck,
+            Self::Backup(backup::Error::Store { source, .. }) => store_exit_code(source),
+            Self::Backup(error) if error.is_permanent() => ExitCode::Permanent,
+            Self::Terminated | Self::Kubernetes(_) | Self::Broken(_) | Self::Backup(_) => ExitCode::Failed,
+        }
+    }
+
+    /// Their words for the termination message.
+    #[must_use]
+    pub fn last_words(&self) -> LastWords {
+        let side = match self {
+            Self::Backup(error) => error.side().map(failure_side),
+            _ => None,
+        };
+        LastWords { reason: self.reason().to_owned(), message: self.to_string(), side }
+    }
+}
+
+fn store_exit_code(error: &store::Error) -> ExitCode {
+    match error {
+        store::Error::Unreachable { .. } | store::Error::SlowDown(_) => ExitCode::Unreachable,
+        error if error.is_denied() => ExitCode::Denied,
+        error if error.is_permanent() => ExitCode::Permanent,
+        _ => ExitCode::Failed,
+    }
+}
+
+/// The engine's word for a side as the API spells it.
+#[must_use]
+pub fn failure_side(side: Side) -> FailureSide {
+    match side {
+        Side::Source => FailureSide::Source,
+        Side::Target => FailureSide::Target,
+    }
+}

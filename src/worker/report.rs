@@ -1,0 +1,168 @@
+//! Puts a run's report into `status.observed`: the only place where a worker writes to Kubernetes.
+//!
+//! The report is applied whole, by server-side apply without force, on the version that was read just
+//! before: so two runs can't overwrite each other unseen. A run with a greater id has taken over; ours
+//! ends then. An API server that is down stops no copying: the newest report is written later.
+
+use std::time::Duration;
+
+use kube::{
+    Api, Client, Config, Resource, ResourceExt,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+use tokio::{sync::watch, time::sleep};
+
+use super::Error;
+use crate::{
+    api::{BackupSyncService, Observed},
+    task::Owner,
+};
+
+/// Field manager of all workers: one, so that a run takes over its predecessor's fields.
+pub const FIELD_MANAGER: &str = "farshore-worker";
+/// Least time between two reports.
+const PAUSE: Duration = Duration::from_secs(2);
+/// Longest time without one, so that a reader sees that somebody is there.
+const IDLE: Duration = Duration::from_mins(5);
+/// Longest that one request may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Attempts to write the last report.
+const LAST_ATTEMPTS: u32 = 3;
+
+/// Writes the reports of one run.
+#[derive(Clone)]
+pub struct Reporter {
+    services: Api<BackupSyncService>,
+    owner: Owner,
+}
+
+/// What became of a report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Written {
+    Yes,
+    /// Somebody else wrote in between, or the API server did not answer: try again.
+    NotYet(String),
+    /// Nobody waits for our reports any more.
+    Superseded(String),
+}
+
+/// A client whose requests are bounded in time and not repeated behind our back.
+pub async fn client() -> Result<Client, Error> {
+    let mut config = Config::infer().await.map_err(|error| Error::Kubernetes(error.to_string()))?;
+    config.default_retry = false;
+    config.connect_timeout = Some(PATIENCE);
+    Client::try_from(config).map_err(|error| Error::Kubernetes(error.to_string()))
+}
+
+impl Reporter {
+    /// Reports go to the task's owner.
+    #[must_use]
+    pub fn new(client: Client, owner: Owner) -> Self {
+        Self { services: Api::namespaced(client, &owner.namespace), owner }
+    }
+
+    /// Writes each report that differs from the one before, at most one in two seconds, until the
+    /// channel closes; the last one is written then, too.
+    ///
+    /// # Errors
+    /// [`Error::Superseded`] when a later run has taken over, or the resource is gone.
+    pub async fn run(self, mut reports: watch::Receiver<Observed>) -> Result<(), Error> {
+        let mut last: Option<Observed> = None;
+        loop {
+            let report = reports.borrow_and_update().clone();
+            let is_due = last.as_ref().is_none_or(|earlier| differs(earlier, &report));
+            if is_due || idle_for_long(last.as_ref(), &report) {
+                match self.write(&report).await {
+                    Written::Yes => last = Some(report),
+                    Written::Superseded(why) => return Err(Error::Superseded(why)),
+                    Written::NotYet(why) => tracing::warn!("report not written yet: {why}"),
+                }
+            }
+            sleep(PAUSE).await;
+            let pending = last.as_ref().is_none_or(|earlier| differs(earlier, &reports.borrow()));
+            if !pending && !matches!(tokio::time::timeout(IDLE, reports.changed()).await, Ok(Ok(())) | Err(_))
+            {
+                return Ok(());
+            }
+            if reports.has_changed().is_err() {
+                let report = reports.borrow().clone();
+                return self.write_last(last.as_ref(), &report).await;
+            }
+        }
+    }
+
+    async fn write_last(&self, last: Option<&Observed>, report: &Observed) -> Result<(), Error> {
+        if last.is_some_and(|earlier| !differs(earlier, report)) {
+            return Ok(());
+        }
+        for _ in 0..LAST_ATTEMPTS {
+            match self.write(report).await {
+                Written::Yes => return Ok(()),
+                Written::Superseded(why) => return Err(Error::Superseded(why)),
+                Written::NotYet(why) => tracing::warn!("last report not written yet: {why}"),
+            }
+            sleep(PAUSE).await;
+        }
+        Ok(())
+    }
+
+    async fn write(&self, report: &Observed) -> Written {
+        match tokio::time::timeout(PATIENCE, self.try_write(report)).await {
+            Ok(Ok(written)) => written,
+            Ok(Err(kube::Error::Api(status))) if status.is_not_found() => {
+                Written::Superseded(format!("{} is gone", self.name()))
+            }
+            Ok(Err(error)) => Written::NotYet(error.to_string()),
+            Err(_) => Written::NotYet(format!("no answer within {PATIENCE:?}")),
+        }
+    }
+
+    async fn try_write(&self, report: &Observed) -> Result<Written, kube::Error> {
+        let service = self.services.get(&self.owner.name).await?;
+        if let Some(why) = superseded(&service, &self.owner, &report.run_id) {
+            return Ok(Written::Superseded(why));
+        }
+        let patch = json!({
+            "apiVersion": BackupSyncService::api_version(&()),
+            "kind": BackupSyncService::kind(&()),
+            "metadata": {"name": self.owner.name, "resourceVersion": service.resource_version()},
+            "status": {"observed": report},
+        });
+        let params = PatchParams::apply(FIELD_MANAGER);
+        match self.services.patch_status(&self.owner.name, &params, &Patch::Apply(patch)).await {
+            Ok(_) => Ok(Written::Yes),
+            Err(kube::Error::Api(status)) if status.is_conflict() => Ok(Written::NotYet(status.message)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn name(&self) -> String {
+        format!("{}/{}", self.owner.namespace, self.owner.name)
+    }
+}
+
+/// Why our reports are not wanted any more, if so.
+fn superseded(service: &BackupSyncService, owner: &Owner, run_id: &str) -> Option<String> {
+    let name = &owner.name;
+    if service.uid().as_deref() != Some(&owner.uid) {
+        return Some(format!("{name} was created anew"));
+    }
+    if service.meta().deletion_timestamp.is_some() {
+        return Some(format!("{name} is being deleted"));
+    }
+    let observed = service.status.as_ref()?.observed.as_ref()?;
+    (observed.run_id.as_str() > run_id).then(|| format!("run {} has taken over {name}", observed.run_id))
+}
+
+/// The moment of a report is no news by itself.
+fn differs(earlier: &Observed, report: &Observed) -> bool {
+    Observed { reported_at: earlier.reported_at.clone(), ..report.clone() } != *earlier
+}
+
+fn idle_for_long(last: Option<&Observed>, report: &Observed) -> bool {
+    last.is_some_and(|earlier| {
+        let age = report.reported_at.0.duration_since(earlier.reported_at.0);
+        age.unsigned_abs() >= IDLE
+    })
+}

@@ -1,0 +1,127 @@
+//! The regions' buckets, reached from the machine by the Services' addresses.
+
+use std::{
+    io::Write,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use bytes::Bytes;
+use farshore::store::{
+    GetOptions, ListRequest, ListVersionsRequest, Listed, ObjectStore, PutOptions,
+    credentials::Credentials,
+    s3::{S3Config, S3Store},
+};
+use futures::TryStreamExt;
+
+use crate::cluster::{get, kubeconfig, kubectl_path, secret_value};
+
+/// A bucket and the runtime that its requests run on: these stories are plain blocking tests.
+pub struct Bucket {
+    store: S3Store,
+    runtime: tokio::runtime::Runtime,
+}
+
+/// A bucket of a region, opened with the region's root credentials.
+pub fn open(region: &str, bucket: &str) -> Bucket {
+    let service =
+        get("service", region, "minio").unwrap_or_else(|| panic!("no MinIO in {region}: is the demo up?"));
+    let address = service["spec"]["clusterIP"].as_str().expect("a Service has an address");
+    let credentials = Credentials::fixed(
+        secret_value(region, "minio", "rootUser"),
+        secret_value(region, "minio", "rootPassword"),
+    );
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let config = S3Config::new(format!("http://{address}:9000"), bucket, credentials);
+    let store = runtime.block_on(async { S3Store::new(config) }).expect("a store");
+    Bucket { store, runtime }
+}
+
+/// Every current object under a prefix.
+pub fn list(bucket: &Bucket, prefix: &str) -> Vec<Listed> {
+    bucket.runtime.block_on(async {
+        let mut request = ListRequest { prefix: prefix.to_owned(), ..ListRequest::default() };
+        let mut all = Vec::new();
+        loop {
+            let page = bucket.store.list(&request).await.expect("a page");
+            all.extend(page.objects);
+            match page.next {
+                Some(token) => request.token = Some(token),
+                None => return all,
+            }
+        }
+    })
+}
+
+/// Every object under a prefix with its content.
+pub fn read_all(bucket: &Bucket, prefix: &str) -> Vec<(String, Bytes)> {
+    let keys = list(bucket, prefix);
+    bucket.runtime.block_on(async {
+        let mut all = Vec::new();
+        for listed in keys {
+            let reply = bucket.store.get(&listed.key, &GetOptions::default()).await.expect("an object");
+            let chunks: Vec<Bytes> = reply.body.try_collect().await.expect("its body");
+            all.push((listed.key, chunks.concat().into()));
+        }
+        all
+    })
+}
+
+/// Writes an object.
+pub fn write(bucket: &Bucket, key: &str, bytes: Bytes) {
+    bucket.runtime.block_on(bucket.store.put(key, bytes, &PutOptions::default())).expect("it is written");
+}
+
+/// Number of versions and delete markers under a prefix.
+pub fn versions(bucket: &Bucket, prefix: &str) -> usize {
+    bucket.runtime.block_on(async {
+        let mut request = ListVersionsRequest { prefix: prefix.to_owned(), marker: None };
+        let mut count = 0;
+        loop {
+            let page = bucket.store.list_versions(&request).await.expect("a page");
+            count += page.versions.len();
+            match page.next {
+                Some(marker) => request.marker = Some(marker),
+                None => return count,
+            }
+        }
+    })
+}
+
+/// Number of open uploads under a prefix.
+pub fn uploads(bucket: &Bucket, prefix: &str) -> usize {
+    bucket.runtime.block_on(bucket.store.list_uploads(prefix)).expect("uploads").len()
+}
+
+/// The real MariaDB set of the samples: names below the prefix, and contents.
+pub fn sample_files() -> Vec<(String, Bytes)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples/mariadb-native-full/objects");
+    let mut files = Vec::new();
+    collect(&root, &root, &mut files);
+    assert!(files.len() > 10, "the sample set lies in {}", root.display());
+    files
+}
+
+fn collect(root: &Path, folder: &Path, files: &mut Vec<(String, Bytes)>) {
+    for entry in std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            collect(root, &path, files);
+        } else {
+            let name = path.strip_prefix(root).expect("below the root").to_string_lossy().into_owned();
+            files.push((name, std::fs::read(&path).expect("a file").into()));
+        }
+    }
+}
+
+/// Feeds bytes to a command in a container.
+pub fn pipe_into_pod(namespace: &str, pod: &str, container: &str, script: &str, bytes: &[u8]) {
+    let mut child = Command::new(kubectl_path())
+        .env("KUBECONFIG", kubeconfig())
+        .args(["exec", "-i", "-n", namespace, pod, "-c", container, "--", "bash", "-ec", script])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("kubectl runs");
+    child.stdin.take().expect("stdin is piped").write_all(bytes).expect("it reads");
+    assert!(child.wait().expect("it ends").success(), "{script}");
+}
