@@ -6,9 +6,11 @@
 
 pub mod catalog;
 mod error;
+mod join;
 pub mod purge;
 pub mod reader;
 pub mod records;
+mod survey;
 pub mod sync;
 pub mod window;
 

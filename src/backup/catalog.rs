@@ -18,7 +18,7 @@ mod model;
 mod pbm;
 mod walg;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
@@ -90,7 +90,7 @@ pub enum Part {
 }
 
 /// Reads one format.
-pub trait Adapter: Send {
+pub trait Adapter: Send + Sync {
     /// What a key is.
     fn role(&self, key: &str) -> Role;
 
@@ -157,28 +157,60 @@ pub enum Answer {
     Withheld,
 }
 
-/// Answers so far.
+/// Answers so far, by key and tag.
 #[derive(Debug, Default)]
-pub struct Answers(HashMap<(String, ETag), Vec<(What, Answer)>>);
+pub struct Answers {
+    known: HashMap<(String, ETag), Vec<(What, Answer)>>,
+    /// Learned, not recalled.
+    fresh: HashSet<(String, ETag)>,
+}
 
 impl Answers {
     /// What is known about an object.
     #[must_use]
     pub fn get(&self, object: &Object, what: What) -> Option<&Answer> {
-        let known = self.0.get(&(object.key.clone(), object.etag.clone()))?;
+        let known = self.known.get(&(object.key.clone(), object.etag.clone()))?;
         known.iter().find(|(of, _)| *of == what).map(|(_, answer)| answer)
     }
 
     /// Notes what looking at an object showed.
     pub fn put(&mut self, key: &str, etag: &ETag, what: What, answer: Answer) {
-        let known = self.0.entry((key.to_owned(), etag.clone())).or_default();
+        if answer.lasts() {
+            self.fresh.insert((key.to_owned(), etag.clone()));
+        }
+        self.recall(key, etag, what, answer);
+    }
+
+    /// Notes what is on record already.
+    pub fn recall(&mut self, key: &str, etag: &ETag, what: What, answer: Answer) {
+        let known = self.known.entry((key.to_owned(), etag.clone())).or_default();
         known.retain(|(of, _)| *of != what);
         known.push((what, answer));
     }
 
-    /// Forgets what is not worth keeping: bytes, and answers that may differ next time.
+    /// Objects about which something was learned since the last call.
+    pub fn take_fresh(&mut self) -> Vec<(String, ETag)> {
+        self.fresh.drain().collect()
+    }
+
+    /// What is worth recording about an object.
+    #[must_use]
+    pub fn lasting(&self, key: &str, etag: &ETag) -> Vec<(What, Answer)> {
+        let known = self.known.get(&(key.to_owned(), etag.clone()));
+        known.into_iter().flatten().filter(|(_, answer)| answer.lasts()).cloned().collect()
+    }
+
+    /// Forgets answers that were withheld, or that may differ next time.
+    pub fn forget_withheld(&mut self) {
+        for known in self.known.values_mut() {
+            known.retain(|(_, answer)| !matches!(answer, Answer::Withheld | Answer::Gone));
+        }
+        self.known.retain(|_, known| !known.is_empty());
+    }
+
+    /// Keeps only what `keep` says, and no bytes.
     pub fn retain(&mut self, mut keep: impl FnMut(&str, &ETag) -> bool) {
-        self.0.retain(|(key, etag), known| {
+        self.known.retain(|(key, etag), known| {
             known.retain(|(_, answer)| answer.lasts());
             !known.is_empty() && keep(key, etag)
         });

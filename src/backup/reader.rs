@@ -6,7 +6,7 @@
 use std::{collections::HashMap, io, io::Read, sync::Arc};
 
 use bytes::{Buf, Bytes, BytesMut};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
 
 use super::{
@@ -70,12 +70,8 @@ impl Reader {
                 });
                 grouped[slot].1.push(want.what);
             }
-            let mut found = stream::iter(grouped)
-                .map(|(object, whats)| async move {
-                    let answers = self.look(&object, &whats).await?;
-                    Ok::<_, Error>((object, answers))
-                })
-                .buffer_unordered(PARALLEL);
+            let looks = grouped.into_iter().map(|(object, whats)| self.look_at(object, whats).boxed());
+            let mut found = stream::iter(looks.collect::<Vec<_>>()).buffer_unordered(PARALLEL);
             while let Some((object, learned)) = found.try_next().await? {
                 for (what, answer) in learned {
                     answers.put(&object.key, &object.etag, what, answer);
@@ -83,6 +79,11 @@ impl Reader {
             }
         }
         Err(Error::Stuck(std::time::Duration::ZERO))
+    }
+
+    async fn look_at(&self, object: Object, whats: Vec<What>) -> Result<(Object, Vec<(What, Answer)>)> {
+        let learned = self.look(&object, &whats).await?;
+        Ok((object, learned))
     }
 
     async fn look(&self, object: &Object, whats: &[What]) -> Result<Vec<(What, Answer)>> {
@@ -113,7 +114,9 @@ impl Reader {
     async fn open(&self, object: &Object, last: Option<u64>) -> store::Result<ByteStream> {
         let key = format!("{}{}", self.prefix, object.location());
         let range = last.map(|last| (0, last.min(object.size.saturating_sub(1))));
-        let options = GetOptions { range, if_match: Some(object.etag.clone()), ..GetOptions::default() };
+        // At the target, an object may have another tag than the one it is known by.
+        let if_match = (self.side == Side::Source).then(|| object.etag.clone());
+        let options = GetOptions { range, if_match, ..GetOptions::default() };
         Ok(self.store.get(&key, &options).await?.body)
     }
 

@@ -1,19 +1,30 @@
 //! Keeps a second bucket current: logs first, every interval; bases beside them, as bandwidth allows.
 
+mod bases;
+mod cycle;
+mod deletion;
+mod engine;
+mod findings;
+mod hints;
+mod plan;
+mod shift;
+
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Error, Result,
+    Result,
     catalog::Format,
     window::{Basis, Gap, Window},
 };
 use crate::store::{ObjectStore, Side};
+use bases::Orders;
+use engine::Engine;
 
 /// Where time comes from, so that a test can turn the clock.
 pub trait Clock: Send + Sync {
@@ -60,7 +71,7 @@ pub struct SyncConfig {
     pub bytes_per_second: Option<u64>,
     /// Ceiling of requests a second over both stores; `None` = no ceiling.
     pub requests_per_second: Option<u32>,
-    /// A run without any progress for this long ends itself with [`Error::Stuck`].
+    /// A run without any progress for this long ends itself with [`Error::Stuck`](super::Error::Stuck).
     pub stuck_after: Duration,
 }
 
@@ -166,13 +177,22 @@ pub struct Finding {
 ///
 /// # Errors
 /// In [`Mode::Once`] the first failure; in a shift only permanent failures, failures to reach a
-/// store that lasted longer than the internal pauses, and [`Error::Stuck`].
+/// store that lasted longer than the internal pauses, and [`Error::Stuck`](super::Error::Stuck).
 pub async fn run(
     session: Session,
     mode: Mode,
     run_now: mpsc::Receiver<()>,
     updates: mpsc::Sender<Update>,
 ) -> Result<()> {
-    let _ = (session, mode, run_now, updates);
-    Err(Error::Stuck(Duration::ZERO))
+    let position = session.log_position.clone();
+    let engine = Engine::open(session, updates.clone()).await?;
+    let (orders, ordered) = watch::channel(Orders::default());
+    let (events, happened) = mpsc::channel(16);
+    let shift = shift::Shift { engine: &engine, position, mode, run_now, orders, events: happened };
+    tokio::select! {
+        ended = shift.run() => ended,
+        stuck = shift::watch(&engine) => Err(stuck),
+        () = shift::tell(&engine) => Ok(()),
+        () = async { bases::run(&engine, ordered, events).await; std::future::pending().await } => Ok(()),
+    }
 }

@@ -115,7 +115,7 @@ fn lineage(catalog: &Catalog, at: usize) -> Option<Vec<usize>> {
     let mut members = vec![at];
     let mut base: &Base = &catalog.bases[at];
     loop {
-        if !base.complete {
+        if !base.complete || base.orphan {
             return None;
         }
         let Some(parent) = &base.parent else { break };

@@ -78,6 +78,7 @@ fn base(object: &Object, logs: bool) -> Base {
         id: object.key.clone(),
         kind: BaseKind::Full,
         parent: None,
+        orphan: false,
         keys: Keys { payload: vec![Span::One(object.key.clone())], ..Keys::default() },
         bytes: object.size,
         objects: 1,

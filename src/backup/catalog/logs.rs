@@ -60,20 +60,29 @@ impl Binlogs {
     }
 
     /// The files as segments. What can't be read is left out and named.
-    pub(super) fn segments(&self, answers: &Answers, warnings: &mut Vec<Warning>) -> Vec<Segment> {
+    pub(super) fn segments(
+        &self,
+        answers: &Answers,
+        opaque: &mut Vec<Object>,
+        warnings: &mut Vec<Warning>,
+    ) -> Vec<Segment> {
         let mut read: Vec<(&File, &Head, Option<&Tail>)> = Vec::with_capacity(self.files.len());
         for file in &self.files {
             let tail = match answers.get(&file.object, What::BinlogTail) {
                 Some(Answer::Tail(tail)) => Some(tail),
                 Some(Answer::Unreadable(cause)) => {
                     warnings.push(unreadable(file, cause));
+                    opaque.push(file.object.clone());
                     continue;
                 }
                 _ => None,
             };
             match answers.get(&file.object, What::BinlogHead) {
                 Some(Answer::Head(head)) => read.push((file, head, tail)),
-                Some(Answer::Unreadable(cause)) => warnings.push(unreadable(file, cause)),
+                Some(Answer::Unreadable(cause)) => {
+                    warnings.push(unreadable(file, cause));
+                    opaque.push(file.object.clone());
+                }
                 _ => {}
             }
         }

@@ -117,7 +117,7 @@ impl Adapter for MariaDbOperator {
             return Scan::Need(wants);
         }
         let mut catalog = Catalog::new(Basis::Proved, Continuity::Binlog);
-        catalog.segments = self.binlogs.segments(answers, &mut catalog.warnings);
+        catalog.segments = self.binlogs.segments(answers, &mut catalog.opaque, &mut catalog.warnings);
         let mut read: Vec<Read> = Vec::new();
         for (stem, found) in &self.bases {
             read.extend(found.read(stem, answers, &mut catalog.warnings));
@@ -162,7 +162,7 @@ fn link_parents(read: &mut [Read], warnings: &mut Vec<Warning>) {
                 None => "nothing tells its LSN".to_owned(),
             };
             warnings.push(Warning::new("NoParent", format!("incremental {id} can't be restored: {cause}")));
-            read[at].base.complete = false;
+            read[at].base.orphan = true;
         }
         read[at].base.parent = parent;
     }
@@ -242,6 +242,7 @@ impl Found {
             id: name.to_owned(),
             kind: if incremental { BaseKind::Incremental } else { BaseKind::Full },
             parent: None,
+            orphan: false,
             bytes: stream.size + metadata.iter().map(|object| object.size).sum::<u64>(),
             objects: 1 + metadata.len() as u64,
             keys: Keys {

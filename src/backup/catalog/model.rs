@@ -1,6 +1,6 @@
 //! What a catalog is made of: plain data.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -56,6 +56,9 @@ pub struct Catalog {
     pub bases: Vec<Base>,
     /// By stream, then in log order.
     pub segments: Vec<Segment>,
+    /// Logs that can't be read: encrypted, packed in an unknown way, or damaged. They are kept, and
+    /// vouch for nothing.
+    pub opaque: Vec<Object>,
     /// Files that their tool rewrites in place.
     pub rewritten: Vec<String>,
     pub unknown: Unknown,
@@ -69,10 +72,17 @@ impl Catalog {
             continuity,
             bases: Vec::new(),
             segments: Vec::new(),
+            opaque: Vec::new(),
             rewritten: Vec::new(),
             unknown: Unknown::default(),
             warnings: Vec::new(),
         }
+    }
+
+    /// A set that holds nothing.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self::new(Basis::Proved, Continuity::Assumed)
     }
 
     pub(crate) fn sort(&mut self) {
@@ -105,16 +115,9 @@ impl Catalog {
                 None => self.bases.push(base.clone()),
             }
         }
-        let known: std::collections::HashSet<(&str, &ETag)> =
-            self.segments.iter().map(|segment| (segment.object.key.as_str(), &segment.object.etag)).collect();
-        let names: std::collections::HashSet<&str> = known.iter().map(|(key, _)| *key).collect();
-        let fresh: Vec<Segment> = other
-            .segments
-            .iter()
-            .filter(|s| !known.contains(&(s.object.key.as_str(), &s.object.etag)))
-            .filter(|s| s.object.stored_as.is_some() || !names.contains(s.object.key.as_str()))
-            .cloned()
-            .collect();
+        let known: HashSet<(&str, &ETag)> = self.segments.iter().map(Segment::content).collect();
+        let fresh: Vec<Segment> =
+            other.segments.iter().filter(|segment| !known.contains(&segment.content())).cloned().collect();
         self.segments.extend(fresh);
         self.sort();
     }
@@ -139,6 +142,8 @@ pub struct Base {
     pub kind: BaseKind,
     /// The backup that this one goes on top of.
     pub parent: Option<String>,
+    /// It goes on top of a backup that can't be told.
+    pub orphan: bool,
     pub keys: Keys,
     pub bytes: u64,
     pub objects: u64,
@@ -199,6 +204,14 @@ pub struct Segment {
     pub open: bool,
     /// Closed by a server that shut down: another server's log may go on from here.
     pub stopped: bool,
+}
+
+impl Segment {
+    /// Name and content: what tells this file from every other.
+    #[must_use]
+    pub fn content(&self) -> (&str, &ETag) {
+        (&self.object.key, &self.object.etag)
+    }
 }
 
 /// A place in a log.

@@ -249,6 +249,7 @@ impl Found {
             id: id.to_owned(),
             kind: if parent.is_some() { BaseKind::Incremental } else { BaseKind::Full },
             parent,
+            orphan: false,
             keys: Keys {
                 payload: vec![Span::Under(format!("{id}/"))],
                 metadata: Vec::new(),

@@ -125,7 +125,7 @@ impl Adapter for WalG {
             return Scan::Need(wants);
         }
         let mut catalog = Catalog::new(Basis::Proved, Continuity::Binlog);
-        catalog.segments = self.binlogs.segments(answers, &mut catalog.warnings);
+        catalog.segments = self.binlogs.segments(answers, &mut catalog.opaque, &mut catalog.warnings);
         for (id, found) in &self.bases {
             catalog.bases.extend(found.read(id, answers, &mut catalog.warnings));
         }
@@ -193,6 +193,7 @@ impl Found {
             id: id.to_owned(),
             kind: if sentinel.is_incremental { BaseKind::Incremental } else { BaseKind::Full },
             parent,
+            orphan: false,
             keys: Keys {
                 payload: vec![Span::Under(format!("{path}/"))],
                 metadata: Vec::new(),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 
-use crate::backup::catalog::{Base, Catalog, Continuity, Mark, Position, Segment};
+use crate::backup::catalog::{Base, Catalog, Continuity, Mark, Position, Segment, gtid::Gtids};
 
 /// Logs of one stream, each going on where the one before it ends.
 pub(super) struct Run {
@@ -79,10 +79,9 @@ impl Runs {
     /// Where replay on top of `base` begins in `stream`.
     pub(super) fn attach(&self, catalog: &Catalog, base: &Base, stream: &str) -> Attachment {
         let of_stream = || self.all.iter().enumerate().filter(|(_, run)| run.stream == stream);
-        let within =
-            of_stream().filter_map(|(at, run)| Some((at, run.find(catalog, &base.position)?))).max_by_key(
-                |&(at, first)| (self.all[at].to, catalog.segments[self.all[at].segments[first]].from),
-            );
+        let within = of_stream().filter_map(|(at, run)| Some((at, run.find(catalog, base)?)));
+        let begun = |run: usize, first: usize| catalog.segments[self.all[run].segments[first]].from;
+        let within = within.max_by_key(|&(run, first)| (begun(run, first), self.all[run].to));
         if let Some((run, first)) = within {
             return Attachment::Within { run, first };
         }
@@ -103,9 +102,9 @@ impl Run {
     }
 
     /// The log to begin with; the latest that will do.
-    fn find(&self, catalog: &Catalog, position: &Position) -> Option<usize> {
+    fn find(&self, catalog: &Catalog, base: &Base) -> Option<usize> {
         let segments = || self.segments.iter().map(|&at| &catalog.segments[at]);
-        match position {
+        match &base.position {
             Position::None => None,
             Position::Time(time) => {
                 // Past the end of a run nothing tells whether it is the run that goes on.
@@ -121,21 +120,25 @@ impl Run {
                     _ => false,
                 })
             }
-            Position::Binlog { gtids: Some(gtids), file } => {
-                segments().rposition(|segment| match (&segment.start, &segment.end) {
-                    (Mark::Gtids(start), Mark::Gtids(end)) => gtids.covers(start) && end.covers(gtids),
-                    (Mark::Gtids(start), Mark::Unknown) => gtids.covers(start),
-                    _ => file.as_deref() == Some(&segment.name),
-                })
-            }
-            Position::Binlog { gtids: None, file } => {
-                segments().rposition(|segment| file.as_deref() == Some(&segment.name))
-            }
+            // A server made anew counts from the beginning again: only what was begun before the base was
+            // done can hold its position.
+            Position::Binlog { gtids, file } => segments().rposition(|segment| {
+                segment.from <= base.consistent_at && segment.holds(gtids.as_ref(), file.as_deref())
+            }),
         }
     }
 }
 
 impl Segment {
+    /// True when a position lies in this file; its name decides only where GTIDs do not.
+    fn holds(&self, gtids: Option<&Gtids>, file: Option<&str>) -> bool {
+        match (gtids, &self.start, &self.end) {
+            (Some(gtids), Mark::Gtids(start), Mark::Gtids(end)) => gtids.covers(start) && end.covers(gtids),
+            (Some(gtids), Mark::Gtids(start), Mark::Unknown) => gtids.covers(start),
+            _ => file == Some(&self.name),
+        }
+    }
+
     /// True when the file was still being written at `time`.
     fn reaches(&self, time: Timestamp) -> bool {
         // `to` is at most a second before the file was closed.
@@ -166,7 +169,7 @@ fn binlog_continues(last: &Segment, next: &Segment) -> bool {
     if last.branch == next.branch && next.number == last.number + 1 {
         return equal.is_none_or(|(equal, _)| equal);
     }
-    let counted = matches!(&next.start, Mark::Gtids(crate::backup::catalog::gtid::Gtids::MariaDb(_)));
+    let counted = matches!(&next.start, Mark::Gtids(Gtids::MariaDb(_)));
     let goes_on = counted && equal == Some((true, true));
     goes_on && (last.branch == next.branch || last.stopped)
 }

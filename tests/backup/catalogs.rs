@@ -1,7 +1,5 @@
 //! Catalogs and windows of real and synthetic sets: `tests/samples` holds them with their answers.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::{path::Path, sync::Arc};
 
 use farshore::{

@@ -1,0 +1,137 @@
+//! What to copy, in which order, and what may go. Pure.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+
+use crate::{
+    backup::{
+        catalog::{Base, Catalog, Object},
+        records::generation,
+        survey::{SourceView, Survey},
+        window::{Keep, Timeline, horizon, keep, timeline},
+    },
+    store::ETag,
+};
+
+/// One log to copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct LogCopy {
+    /// As the source lists it.
+    pub object: Object,
+    /// Where it goes, relative to the prefix.
+    pub destination: String,
+}
+
+/// What one look leads to.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// Oldest first.
+    pub logs: Vec<LogCopy>,
+    /// The newest whole chain first, then backwards; parents before their children.
+    pub bases: Vec<Base>,
+    /// What both sides together need: never pruned, whatever the target alone may say.
+    needed_bases: HashSet<String>,
+    needed_logs: HashSet<(String, ETag)>,
+}
+
+/// What may go from the target.
+#[derive(Debug, Default)]
+pub(super) struct Prune {
+    /// Children before their parents.
+    pub bases: Vec<Base>,
+    /// Where they lie; oldest first.
+    pub logs: Vec<String>,
+}
+
+impl Prune {
+    pub(super) fn is_empty(&self) -> bool {
+        self.bases.is_empty() && self.logs.is_empty()
+    }
+}
+
+/// Plans the copy of what `source` has and the target lacks, of all that a copy of both must keep.
+pub(super) fn plan(source: &SourceView, survey: &Survey, now: Timestamp, retention: Duration) -> Plan {
+    let mut both = survey.target.clone();
+    both.join(&source.catalog);
+    let line = timeline(&both);
+    let horizon = horizon(now, line.latest, retention);
+    let keep = keep(&both, &line, horizon);
+    let mut plan = Plan::default();
+    for (segment, kept) in both.segments.iter().zip(&keep.segments) {
+        if !kept {
+            continue;
+        }
+        let content = (segment.object.key.clone(), segment.object.etag.clone());
+        if !survey.held_logs.contains(&content) {
+            plan.logs.push(log_copy(&segment.object, survey));
+        }
+        plan.needed_logs.insert(content);
+    }
+    for object in &source.catalog.opaque {
+        let content = (object.key.clone(), object.etag.clone());
+        let young = horizon.is_none_or(|horizon| object.modified >= horizon);
+        if young && !survey.held_logs.contains(&content) && !survey.taken.contains(&object.key) {
+            plan.logs.push(log_copy(object, survey));
+        }
+    }
+    plan.bases = bases(&both, &line, &keep, source, survey);
+    let kept = both.bases.iter().zip(&keep.bases).filter(|(_, kept)| **kept);
+    plan.needed_bases = kept.map(|(base, _)| base.id.clone()).collect();
+    plan
+}
+
+fn log_copy(object: &Object, survey: &Survey) -> LogCopy {
+    let destination = if survey.taken.contains(&object.key) {
+        generation(&object.key, &object.etag)
+    } else {
+        object.key.clone()
+    };
+    LogCopy { object: object.clone(), destination }
+}
+
+fn bases(both: &Catalog, line: &Timeline, keep: &Keep, source: &SourceView, survey: &Survey) -> Vec<Base> {
+    let whole = |catalog: &Catalog| -> HashMap<String, Base> {
+        let whole = catalog.bases.iter().filter(|base| base.complete);
+        whole.map(|base| (base.id.clone(), base.clone())).collect()
+    };
+    let (there, here) = (whole(&source.catalog), whole(&survey.target));
+    let mut chains: Vec<&Vec<usize>> = line.chains.iter().map(|chain| &chain.bases).collect();
+    chains.sort_by_key(|bases| std::cmp::Reverse(bases.last().map(|&at| both.bases[at].consistent_at)));
+    // What is in no chain yet (a parent that only its data can tell) comes last.
+    let rest = (0..both.bases.len()).rev();
+    let order = chains.into_iter().flatten().copied().chain(rest);
+    let mut seen = HashSet::new();
+    order
+        .filter(|&at| keep.bases[at] && seen.insert(at))
+        .map(|at| &both.bases[at].id)
+        .filter(|id| !here.contains_key(*id))
+        .filter_map(|id| there.get(id).cloned())
+        .collect()
+}
+
+/// What the target may let go: what neither it alone needs, nor both sides together.
+pub(super) fn prune(survey: &Survey, line: &Timeline, plan: &Plan, horizon: Option<Timestamp>) -> Prune {
+    let target = &survey.target;
+    let Some(horizon) = horizon else { return Prune::default() };
+    let keep = keep(target, line, Some(horizon));
+    let dropped = target.bases.iter().zip(&keep.bases);
+    let mut bases: Vec<Base> = dropped
+        .filter(|(base, kept)| !**kept && !plan.needed_bases.contains(&base.id))
+        .map(|(base, _)| base.clone())
+        .collect();
+    bases.sort_by_key(|base| std::cmp::Reverse(base.consistent_at));
+    let kept = target.bases.iter().filter(|base| !bases.iter().any(|dropped| dropped.id == base.id));
+    // Unreadable logs may be what the oldest base needs: nobody can tell without the key.
+    let needed_since = kept.map(|base| base.start).min().map_or(horizon, |start| start.min(horizon));
+    let logs = target.segments.iter().zip(&keep.segments);
+    let logs = logs.filter(|(segment, kept)| {
+        !**kept && !plan.needed_logs.contains(&(segment.object.key.clone(), segment.object.etag.clone()))
+    });
+    let opaque = target.opaque.iter().filter(|object| object.modified < needed_since);
+    let logs = logs.map(|(segment, _)| segment.object.location()).chain(opaque.map(Object::location));
+    Prune { bases, logs: logs.map(str::to_owned).collect() }
+}

@@ -1,0 +1,191 @@
+//! When to look again, when to give up, when to stop.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    LogPosition, Mode, Update,
+    bases::{Event, Orders},
+    cycle::{self, Memory},
+    engine::Engine,
+};
+use crate::backup::{Error, Result};
+
+/// Pauses after failures that may pass; then the run ends and its owner decides.
+const PAUSES: [Duration; 5] = [
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(8),
+    Duration::from_secs(16),
+    Duration::from_secs(32),
+];
+const TICK: Duration = Duration::from_millis(200);
+
+/// One run's loop.
+pub(super) struct Shift<'a> {
+    pub engine: &'a Engine,
+    pub position: Option<Arc<dyn LogPosition>>,
+    pub mode: Mode,
+    pub run_now: mpsc::Receiver<()>,
+    pub orders: watch::Sender<Orders>,
+    pub events: mpsc::Receiver<Event>,
+}
+
+/// Why the loop woke.
+enum Woken {
+    Look,
+    Stop,
+}
+
+impl Shift<'_> {
+    pub(super) async fn run(mut self) -> Result<()> {
+        let hand_over = match &self.mode {
+            Mode::Once => CancellationToken::new(),
+            Mode::Shift { hand_over } => hand_over.clone(),
+        };
+        let once = matches!(self.mode, Mode::Once);
+        let mut memory = Memory::default();
+        let mut failures = 0;
+        loop {
+            self.engine.counts.busy.store(true, Ordering::Relaxed);
+            let position = self.position.as_deref();
+            let cycle = cycle::run(self.engine, &mut memory, &self.orders, position, &hand_over).await;
+            let failed = match cycle {
+                Ok(report) => {
+                    failures = 0;
+                    self.send(Update::Cycle(Box::new(report))).await?;
+                    None
+                }
+                Err(error) => Some(error),
+            };
+            let woken = match failed {
+                Some(error) => self.pause(error, &mut failures, once, &hand_over).await?,
+                None => self.wait(&mut memory, &mut failures, once, &hand_over).await?,
+            };
+            if matches!(woken, Woken::Stop) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// After a cycle: until the next is due, a base has landed, or somebody asks.
+    async fn wait(
+        &mut self,
+        memory: &mut Memory,
+        failures: &mut usize,
+        once: bool,
+        hand_over: &CancellationToken,
+    ) -> Result<Woken> {
+        let due = Instant::now() + jittered(self.engine.config.interval);
+        let version = self.orders.borrow().version;
+        loop {
+            tokio::select! {
+                biased;
+                () = hand_over.cancelled() => return Ok(Woken::Stop),
+                asked = self.run_now.recv(), if !once && !self.run_now.is_closed() => {
+                    if asked.is_some() {
+                        return Ok(Woken::Look);
+                    }
+                }
+                event = self.events.recv() => match event {
+                    Some(Event::Copied { objects, bytes }) => {
+                        memory.base_objects += objects;
+                        memory.base_bytes += bytes;
+                        return Ok(Woken::Look);
+                    }
+                    Some(Event::Refused { id, cause }) => memory.refused.push((id, cause)),
+                    Some(Event::Idle { version: done }) if done == version => {
+                        self.engine.counts.busy.store(false, Ordering::Relaxed);
+                        if once {
+                            return Ok(if memory.base_objects > 0 { Woken::Look } else { Woken::Stop });
+                        }
+                    }
+                    Some(Event::Idle { .. }) => {}
+                    Some(Event::Failed(error)) => return self.pause(error, failures, once, hand_over).await,
+                    None => return Ok(Woken::Stop),
+                },
+                () = tokio::time::sleep_until(due) => return Ok(Woken::Look),
+            }
+        }
+    }
+
+    /// After a failure. Permanent ones, and those that lasted too long, end the run.
+    async fn pause(
+        &mut self,
+        error: Error,
+        failures: &mut usize,
+        once: bool,
+        hand_over: &CancellationToken,
+    ) -> Result<Woken> {
+        let update = Update::Failed {
+            side: error.side(),
+            reason: error.reason(),
+            message: error.to_string(),
+            permanent: error.is_permanent(),
+        };
+        self.send(update).await?;
+        let Some(pause) = PAUSES.get(*failures).filter(|_| !once && !error.is_permanent()) else {
+            return Err(error);
+        };
+        *failures += 1;
+        self.engine.counts.busy.store(false, Ordering::Relaxed);
+        tokio::select! {
+            () = hand_over.cancelled() => Ok(Woken::Stop),
+            () = tokio::time::sleep(jittered(*pause)) => Ok(Woken::Look),
+        }
+    }
+
+    /// Nobody listens any more: the ticker ends the run.
+    async fn send(&self, update: Update) -> Result<()> {
+        if self.engine.updates.send(update).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        Ok(())
+    }
+}
+
+/// Within ±10 %, so that many services do not look at once.
+fn jittered(interval: Duration) -> Duration {
+    interval.mul_f64(0.9 + fastrand::f64() / 5.0)
+}
+
+/// Ends when nothing moved for too long while something should.
+pub(super) async fn watch(engine: &Engine) -> Error {
+    let limit = engine.config.stuck_after;
+    let (mut last, mut since) = (engine.movement(), Instant::now());
+    loop {
+        tokio::time::sleep(TICK.min(limit)).await;
+        let movement = engine.movement();
+        if movement != last || !engine.counts.busy.load(Ordering::Relaxed) {
+            (last, since) = (movement, Instant::now());
+        } else if since.elapsed() >= limit {
+            return Error::Stuck(limit);
+        }
+    }
+}
+
+/// Tells of progress while there is any; ends when nobody listens.
+pub(super) async fn tell(engine: &Engine) {
+    let mut last = engine.counts.progress();
+    loop {
+        tokio::select! {
+            () = engine.updates.closed() => return,
+            () = tokio::time::sleep(TICK) => {}
+        }
+        let progress = engine.counts.progress();
+        if progress != last {
+            // A full channel means that somebody is busy: the next one will tell.
+            if engine.updates.try_send(Update::Progress(progress.clone())).is_ok() {
+                last = progress;
+            }
+        }
+    }
+}

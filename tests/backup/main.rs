@@ -1,0 +1,8 @@
+//! Copies of backup sets, from names to whole stories, on a store in memory.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod catalogs;
+#[path = "../support/history.rs"]
+mod history;
+mod stories;
