@@ -1,1 +1,30 @@
-//! Rules across objects, pure.
+//! Rules between resources: pure functions of what is there. The controller's answer binds.
+
+mod acceptance;
+mod claim;
+mod eligibility;
+mod place;
+
+pub use acceptance::{Facts, Ruling, judge};
+pub use claim::Claim;
+pub use eligibility::eligibility;
+pub use place::{Place, host_of};
+
+use crate::api::{DatabaseInstance, DeclaredState, InstancePhase};
+
+/// State of an instance as far as it is known: asked at its endpoint, else as declared.
+/// `None`: it has an endpoint that was not asked yet.
+#[must_use]
+pub fn instance_phase(instance: &DatabaseInstance) -> Option<InstancePhase> {
+    if instance.spec.endpoint.is_none() {
+        return Some(match instance.spec.declared_state {
+            DeclaredState::Running => InstancePhase::Running,
+            DeclaredState::Stopped => InstancePhase::Stopped,
+        });
+    }
+    let status = instance.status.as_ref()?;
+    (status.observed_generation == instance.metadata.generation).then_some(status.phase).flatten()
+}
+
+#[cfg(test)]
+mod fixtures;
