@@ -130,6 +130,19 @@ pub struct RegionStatus {
     /// Set while the store does not answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outage: Option<Outage>,
+    /// The last outage that is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_outage: Option<PastOutage>,
+}
+
+/// An outage that is over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PastOutage {
+    /// When the store stopped answering.
+    pub since: Time,
+    /// When it answered again.
+    pub until: Time,
 }
 
 /// An outage of a region's store.

@@ -1,0 +1,225 @@
+//! What every reconcile can reach.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use jiff::Timestamp;
+use k8s_openapi::api::{
+    batch::v1::Job,
+    core::v1::{Namespace, Pod},
+};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    core::{NamespaceResourceScope, PartialObjectMeta},
+    runtime::reflector::{ObjectRef, Store},
+};
+use tokio::sync::mpsc;
+
+use super::{Error, Options, backoff::Backoff, breaker::Breaker, events::Recorder, metrics::Reconciles};
+use crate::{
+    api::{BackupSyncService, DatabaseInstance, Region},
+    rules::Claim,
+};
+
+/// Everything that is watched.
+#[derive(Clone)]
+pub struct Caches {
+    pub regions: Store<Region>,
+    pub instances: Store<DatabaseInstance>,
+    pub services: Store<BackupSyncService>,
+    pub jobs: Store<Job>,
+    pub pods: Store<Pod>,
+    pub namespaces: Store<PartialObjectMeta<Namespace>>,
+}
+
+/// Where to say that something should be looked at.
+#[derive(Clone)]
+pub struct Queues {
+    pub regions: mpsc::Sender<ObjectRef<Region>>,
+    pub instances: mpsc::Sender<ObjectRef<DatabaseInstance>>,
+    pub services: mpsc::Sender<ObjectRef<BackupSyncService>>,
+}
+
+/// Last answer of an instance's endpoint.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub generation: Option<i64>,
+    pub at: Timestamp,
+    pub answer: Result<(), String>,
+}
+
+/// What a reconcile can reach: clients, caches, and the little that is remembered between two looks.
+pub struct Context {
+    pub client: Client,
+    pub options: Options,
+    pub caches: Caches,
+    pub queues: Queues,
+    pub recorder: Recorder,
+    pub reconciles: Reconciles,
+    pub backoff: Backoff,
+    breakers: Mutex<HashMap<String, (Option<i64>, Breaker)>>,
+    asked: Mutex<HashMap<String, Asked>>,
+    accepted: Mutex<HashSet<String>>,
+    turn: Mutex<()>,
+    told: Mutex<HashMap<(String, &'static str), String>>,
+}
+
+impl Context {
+    /// A context without any memory.
+    #[must_use]
+    pub fn new(client: Client, options: Options, caches: Caches, queues: Queues, reconciles: Reconciles) -> Self {
+        let recorder = Recorder::new(client.clone(), &options.identity);
+        Self {
+            client,
+            options,
+            caches,
+            queues,
+            recorder,
+            reconciles,
+            backoff: Backoff::default(),
+            breakers: Mutex::default(),
+            asked: Mutex::default(),
+            accepted: Mutex::default(),
+            turn: Mutex::default(),
+            told: Mutex::default(),
+        }
+    }
+
+    /// The API of a kind in a namespace.
+    #[must_use]
+    pub fn api<K>(&self, namespace: &str) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// A region by name.
+    #[must_use]
+    pub fn region(&self, name: &str) -> Option<Region> {
+        self.caches.regions.get(&ObjectRef::new(name)).map(|region| (*region).clone())
+    }
+
+    /// An instance by name.
+    #[must_use]
+    pub fn instance(&self, namespace: &str, name: &str) -> Option<DatabaseInstance> {
+        self.caches.instances.get(&ObjectRef::new(name).within(namespace)).map(|instance| (*instance).clone())
+    }
+
+    /// Claims of every service that is known; those accepted a moment ago count as accepted, although the
+    /// cache does not know yet.
+    #[must_use]
+    pub fn claims(&self) -> Vec<Claim> {
+        let accepted = locked(&self.accepted);
+        let mut claims: Vec<_> = self.caches.services.state().iter().map(|service| self.claim(service)).collect();
+        for claim in &mut claims {
+            claim.accepted |= accepted.contains(&claim.uid);
+        }
+        claims
+    }
+
+    fn claim(&self, service: &BackupSyncService) -> Claim {
+        let namespace = service.namespace().unwrap_or_default();
+        let instance = self.instance(&namespace, &service.spec.instance_ref.name);
+        let source = instance.as_ref().and_then(|instance| self.region(&instance.spec.region));
+        let target = self.region(&service.spec.target.region);
+        Claim::new(service, instance.as_ref(), source.as_ref(), target.as_ref())
+    }
+
+    /// Runs a ruling and remembers an acceptance in one breath, so that of two services that are looked
+    /// at together only one is accepted.
+    pub fn judged<T>(&self, uid: &str, judge: impl FnOnce(&[Claim]) -> (T, bool)) -> T {
+        // Held until the answer is known; nothing awaits in between.
+        let _turn = locked(&self.turn);
+        let claims = self.claims();
+        let (answer, accepted) = judge(&claims);
+        let mut known = locked(&self.accepted);
+        if accepted {
+            known.insert(uid.to_owned());
+        } else {
+            known.remove(uid);
+        }
+        answer
+    }
+
+    /// Memory of a region's breaker, for this generation of the region.
+    #[must_use]
+    pub fn breaker(&self, region: &Region) -> Option<Breaker> {
+        let breakers = locked(&self.breakers);
+        let (generation, breaker) = breakers.get(&region.name_any())?;
+        (*generation == region.metadata.generation).then(|| breaker.clone())
+    }
+
+    /// Remembers a region's breaker.
+    pub fn keep_breaker(&self, region: &Region, breaker: Breaker) {
+        locked(&self.breakers).insert(region.name_any(), (region.metadata.generation, breaker));
+    }
+
+    /// A worker could not reach a region's store: have it asked at once.
+    pub fn nudge(&self, region: &str) {
+        let Some(pauses) = self.options.timing.probes else { return };
+        if let Some((_, breaker)) = locked(&self.breakers).get_mut(region) {
+            *breaker = breaker.clone().nudged(&pauses);
+        }
+        if self.queues.regions.try_send(ObjectRef::new(region)).is_err() {
+            tracing::debug!(region, "queue is full; the region is looked at soon anyway");
+        }
+    }
+
+    /// Last answer of an instance.
+    #[must_use]
+    pub fn asked(&self, uid: &str) -> Option<Asked> {
+        locked(&self.asked).get(uid).cloned()
+    }
+
+    /// Remembers an answer of an instance.
+    pub fn keep_asked(&self, uid: &str, asked: Asked) {
+        locked(&self.asked).insert(uid.to_owned(), asked);
+    }
+
+    /// True the first time that this is told of an object, and whenever the text has changed.
+    #[must_use]
+    pub fn is_news(&self, uid: &str, subject: &'static str, text: &str) -> bool {
+        locked(&self.told).insert((uid.to_owned(), subject), text.to_owned()).is_none_or(|old| old != text)
+    }
+
+    /// Forgets an object that is gone.
+    pub fn forget(&self, uid: &str) {
+        locked(&self.asked).remove(uid);
+        locked(&self.accepted).remove(uid);
+        locked(&self.told).retain(|(known, _), _| known != uid);
+        self.backoff.reset(uid);
+    }
+
+    /// Whether a namespace is on its way out: nothing can be created there.
+    pub fn is_terminating(&self, namespace: &str) -> bool {
+        let known = self.caches.namespaces.get(&ObjectRef::new(namespace));
+        // A namespace that is gone from the cache is past terminating.
+        known.is_none_or(|namespace| namespace.metadata.deletion_timestamp.is_some())
+    }
+}
+
+/// A lock; what a panic left behind is still whole, since nothing here panics half-way.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// UID of an object; every object that came from the API server has one.
+#[must_use]
+pub fn uid_of<K: Resource>(object: &K) -> String {
+    object.meta().uid.clone().unwrap_or_default()
+}
+
+/// A call that may find nothing.
+///
+/// # Errors
+/// Every error but `NotFound`.
+pub fn unless_gone<T>(result: kube::Result<T>) -> Result<Option<T>, Error> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}

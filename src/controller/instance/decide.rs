@@ -1,0 +1,126 @@
+//! What is known of an instance.
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use crate::{
+    api::{
+        DatabaseInstance, DatabaseInstanceStatus, InstancePhase, Region,
+        condition::{READY, RECONCILING, Verdict},
+    },
+    controller::status::{Said, conditions},
+    rules::{Claim, eligibility, instance_phase},
+};
+
+/// What was found.
+pub struct Found {
+    /// Answer of the endpoint, if there is one to ask.
+    pub answer: Option<Result<(), String>>,
+    pub region: Option<Region>,
+    pub claims: Vec<Claim>,
+}
+
+/// Decides on an instance's status.
+#[must_use]
+pub fn decide(instance: &DatabaseInstance, found: &Found, now: Timestamp) -> DatabaseInstanceStatus {
+    let Found { answer, region, claims } = found;
+    let old = instance.status.clone().unwrap_or_default();
+    let phase = match answer {
+        Some(Ok(())) => Some(InstancePhase::Running),
+        Some(Err(_)) => Some(InstancePhase::Unreachable),
+        None => instance_phase(instance),
+    };
+    let generation = instance.metadata.generation;
+    let mut next = instance.clone();
+    next.status = Some(DatabaseInstanceStatus {
+        observed_generation: generation,
+        phase,
+        backup_sync: None,
+        conditions: conditions(&old.conditions, generation, now, said(instance, found, phase)),
+    });
+    let backup_sync = eligibility(&next, region.as_ref(), claims);
+    next.status.map(|status| DatabaseInstanceStatus { backup_sync: Some(backup_sync), ..status }).unwrap_or_default()
+}
+
+fn said(instance: &DatabaseInstance, found: &Found, phase: Option<InstancePhase>) -> Vec<Said> {
+    let name = instance.name_any();
+    if found.region.is_none() {
+        let message = format!(
+            "instance {name}: there is no Region {}; ask an administrator to create it, or correct spec.region",
+            instance.spec.region
+        );
+        return vec![
+            (READY, Verdict::False, "UnknownRegion".to_owned(), message.clone()),
+            (RECONCILING, Verdict::True, "UnknownRegion".to_owned(), message),
+        ];
+    }
+    let uri = instance.spec.endpoint.as_ref().map(|endpoint| endpoint.uri.as_str()).unwrap_or_default();
+    let (verdict, reason, message) = match (phase, &found.answer) {
+        (Some(InstancePhase::Running), Some(_)) => (Verdict::True, "Answers", format!("{uri} answers")),
+        (Some(InstancePhase::Running), None) => (Verdict::True, "Declared", "declared to run".to_owned()),
+        (Some(InstancePhase::Stopped), _) => {
+            (Verdict::False, "Stopped", format!("instance {name} is declared to be stopped; set declaredState: Running once it runs"))
+        }
+        (_, Some(Err(why))) => (
+            Verdict::False,
+            "Unreachable",
+            format!("instance {name}: {uri} does not answer: {why}; start it, or correct spec.endpoint.uri"),
+        ),
+        _ => (Verdict::Unknown, "NotAsked", format!("instance {name} has not been asked yet")),
+    };
+    vec![(READY, verdict, reason.to_owned(), message)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instance(more: &str) -> DatabaseInstance {
+        serde_yaml_ng::from_str(&format!(
+            "apiVersion: farshore.dev/v1alpha1
+kind: DatabaseInstance
+metadata: {{name: orders, namespace: shop, generation: 3}}
+spec:
+  engine: MySQL
+  region: north
+  backups: {{format: MariaDBOperator, bucket: backups, prefix: orders/, credentials: {{secretRef: {{name: source}}}}}}
+  {more}
+"
+        ))
+        .unwrap()
+    }
+
+    fn north() -> Region {
+        serde_yaml_ng::from_str(
+            "apiVersion: farshore.dev/v1alpha1\nkind: Region\nmetadata: {name: north}\nspec: {objectStore: {endpoint: \"http://north\"}}\n",
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn b12_the_phase_is_asked_at_the_endpoint_else_declared() {
+        let asked = "endpoint: {uri: \"mysql://orders:3306\"}";
+        let cases = [
+            ("", None, Some(InstancePhase::Running), "Eligible", "True"),
+            ("declaredState: Stopped", None, Some(InstancePhase::Stopped), "NotRunning", "False"),
+            (asked, Some(Ok(())), Some(InstancePhase::Running), "Eligible", "True"),
+            (asked, Some(Err("refused".to_owned())), Some(InstancePhase::Unreachable), "NotRunning", "False"),
+        ];
+        for (more, answer, phase, reason, ready) in cases {
+            let found = Found { answer, region: Some(north()), claims: Vec::new() };
+            let status = decide(&instance(more), &found, Timestamp::UNIX_EPOCH);
+            assert_eq!(status.phase, phase);
+            assert_eq!(status.observed_generation, Some(3));
+            assert_eq!(status.backup_sync.unwrap().reason, reason, "{more}");
+            assert_eq!(status.conditions[0].status, ready);
+        }
+    }
+
+    #[test]
+    fn b04_an_unknown_region_is_named() {
+        let found = Found { answer: None, region: None, claims: Vec::new() };
+        let status = decide(&instance(""), &found, Timestamp::UNIX_EPOCH);
+        assert_eq!(status.backup_sync.unwrap().reason, "UnknownRegion");
+        assert!(status.conditions[0].message.contains("north"));
+    }
+}

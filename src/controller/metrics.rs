@@ -1,0 +1,174 @@
+//! Metrics: reconciles as they happen; everything about a resource is computed from the caches when it
+//! is asked for, so it survives a restart and goes with the resource.
+
+use std::{fmt, time::Duration};
+
+use kube::{ResourceExt, runtime::reflector::Store};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
+    metrics::{counter::Counter, family::Family, gauge::ConstGauge, histogram::Histogram, MetricType},
+    registry::Registry,
+};
+
+use crate::api::{BackupSyncService, BackupSyncServiceStatus, Region};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    kind: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: String,
+}
+
+/// Counts and durations of reconciles.
+#[derive(Clone)]
+pub struct Reconciles {
+    total: Family<Outcome, Counter>,
+    seconds: Family<Kind, Histogram, fn() -> Histogram>,
+}
+
+fn durations() -> Histogram {
+    Histogram::new([0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0])
+}
+
+impl Reconciles {
+    /// Registers both.
+    pub fn register(registry: &mut Registry) -> Self {
+        let reconciles = Self {
+            total: Family::default(),
+            seconds: Family::new_with_constructor(durations as fn() -> Histogram),
+        };
+        registry.register("farshore_reconcile", "Reconciles by kind and outcome", reconciles.total.clone());
+        registry.register("farshore_reconcile_seconds", "Duration of reconciles by kind", reconciles.seconds.clone());
+        reconciles
+    }
+
+    /// One reconcile that ended.
+    pub fn observe(&self, kind: &str, outcome: &'static str, took: Duration) {
+        self.total.get_or_create(&Outcome { kind: kind.to_owned(), outcome }).inc();
+        self.seconds.get_or_create(&Kind { kind: kind.to_owned() }).observe(took.as_secs_f64());
+    }
+}
+
+type Labels = Vec<(&'static str, String)>;
+type Figure = (&'static str, &'static str, fn(&BackupSyncService) -> Option<f64>);
+
+/// What is known of each service and region.
+pub struct Resources {
+    pub services: Store<BackupSyncService>,
+    pub regions: Store<Region>,
+}
+
+impl fmt::Debug for Resources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resources").finish_non_exhaustive()
+    }
+}
+
+fn status(service: &BackupSyncService) -> Option<&BackupSyncServiceStatus> {
+    service.status.as_ref()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a double; bytes beyond 2^53 are rounded")]
+fn double(number: u64) -> f64 {
+    number as f64
+}
+
+fn pending(service: &BackupSyncService) -> Option<f64> {
+    let observed = status(service)?.observed.as_ref()?;
+    let moving = observed.progress.as_ref().map(|progress| progress.pending);
+    moving.or_else(|| observed.cycle.as_ref().map(|cycle| cycle.pending)).map(|pending| double(pending.bytes))
+}
+
+const FIGURES: [Figure; 9] = [
+    (
+        "farshore_latest_data_timestamp_seconds",
+        "Newest moment that can be restored from the target alone",
+        |s| Some(status(s)?.latest_data_time_point.as_ref()?.0.as_duration().as_secs_f64()),
+    ),
+    (
+        "farshore_covered_timestamp_seconds",
+        "Moment up to which the source is known to have written nothing more",
+        |s| Some(status(s)?.covered_until.as_ref()?.0.as_duration().as_secs_f64()),
+    ),
+    ("farshore_rpo_objective_seconds", "How far behind the newest restorable moment may be", |s| {
+        Some(s.spec.rpo.get().as_secs_f64())
+    }),
+    ("farshore_created_timestamp_seconds", "When the service was created", |s| {
+        Some(s.metadata.creation_timestamp.as_ref()?.0.as_duration().as_secs_f64())
+    }),
+    ("farshore_last_sync_timestamp_seconds", "End of the last cycle that succeeded", |s| {
+        Some(status(s)?.last_sync_time.as_ref()?.0.as_duration().as_secs_f64())
+    }),
+    ("farshore_pending_bytes", "Bytes known to be missing at the target", pending),
+    ("farshore_stored_bytes", "Bytes stored at the target", |s| Some(double(status(s)?.usage.as_ref()?.stored_bytes))),
+    ("farshore_transferred_bytes", "Bytes ever written to the target", |s| {
+        Some(double(status(s)?.usage.as_ref()?.transferred_bytes))
+    }),
+    ("farshore_suspended", "1 while the service is suspended", |s| Some(f64::from(u8::from(s.spec.suspend)))),
+];
+
+impl Collector for Resources {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let services = self.services.state();
+        for (name, help, figure) in FIGURES {
+            let samples = services.iter().filter_map(|s| Some((labels(s.as_ref()), figure(s)?)));
+            gauges(&mut encoder, (name, help), samples)?;
+        }
+        let phases = services.iter().filter_map(|service| {
+            let phase = status(service)?.phase?;
+            Some(([labels(service.as_ref()), vec![("phase", format!("{phase:?}"))]].concat(), 1.0))
+        });
+        gauges(&mut encoder, ("farshore_resource_phase", "1 for the phase that the resource is in"), phases)?;
+        let of_services = services.iter().flat_map(|service| {
+            let conditions = status(service).map(|status| status.conditions.as_slice()).unwrap_or_default();
+            conditions.iter().map(|c| (with_condition(labels(service.as_ref()), c), 1.0)).collect::<Vec<_>>()
+        });
+        let regions = self.regions.state();
+        let of_regions = regions.iter().flat_map(|region| {
+            let conditions = region.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+            conditions.iter().map(|c| (with_condition(labels(region.as_ref()), c), 1.0)).collect::<Vec<_>>()
+        });
+        let conditions = of_services.chain(of_regions);
+        gauges(&mut encoder, ("farshore_condition", "1 for the status that the condition has"), conditions)?;
+        let open = regions.iter().map(|region| {
+            let outage = region.status.as_ref().and_then(|status| status.outage.as_ref());
+            (vec![("region", region.name_any())], if outage.is_some() { 1.0 } else { 0.0 })
+        });
+        gauges(&mut encoder, ("farshore_region_breaker_open", "1 while the region's store does not answer"), open)
+    }
+}
+
+fn labels<K: ResourceExt<DynamicType = ()>>(object: &K) -> Labels {
+    vec![
+        ("kind", K::kind(&()).into_owned()),
+        ("namespace", object.namespace().unwrap_or_default()),
+        ("name", object.name_any()),
+    ]
+}
+
+fn with_condition(
+    mut labels: Labels,
+    found: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition,
+) -> Labels {
+    labels.push(("type", found.type_.clone()));
+    labels.push(("status", found.status.clone()));
+    labels
+}
+
+fn gauges(
+    encoder: &mut DescriptorEncoder,
+    (name, help): (&str, &str),
+    samples: impl Iterator<Item = (Labels, f64)>,
+) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (labels, value) in samples {
+        ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+

@@ -1,0 +1,167 @@
+//! The worker's pod: restricted, small, credentials as files.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::core::v1::{
+        Capabilities, ConfigMapVolumeSource, Container, HTTPGetAction, PodSecurityContext, PodSpec, Probe,
+        ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext, Toleration, Volume, VolumeMount,
+    },
+    apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString},
+};
+
+use super::objects::{Run, Work};
+use crate::{
+    api::BackupSyncService,
+    controller::Options,
+    task::{
+        INSTANCE_CREDENTIALS_DIR, SOURCE_CREDENTIALS_DIR, TARGET_CREDENTIALS_DIR, TASK_DIR, TASK_KEY, WORKER_PORT,
+    },
+};
+
+/// User and group of the image.
+const USER: i64 = 65532;
+/// A node that is gone is left after this time.
+const NODE_PATIENCE: i64 = 30;
+/// Readable by the group that the files are given to.
+const FILE_MODE: i32 = 0o440;
+
+/// The pod of a run.
+#[must_use]
+pub fn pod_spec(service: &BackupSyncService, work: Work<'_>, run: &Run<'_>, options: &Options) -> PodSpec {
+    let worker = service.spec.worker.clone().unwrap_or_default();
+    let mounts = mounts(service, work, run.config_map);
+    // Only who reports needs to know the API server.
+    let reports = matches!(work, Work::Sync { .. });
+    let mut tolerations = worker.tolerations.unwrap_or_default();
+    tolerations.extend(["not-ready", "unreachable"].map(short_patience));
+    PodSpec {
+        affinity: worker.affinity,
+        automount_service_account_token: Some(reports),
+        containers: vec![container(work, run, &mounts, (worker.resources, options))],
+        enable_service_links: Some(false),
+        image_pull_secrets: worker.image_pull_secrets,
+        node_selector: worker.node_selector,
+        priority_class_name: worker.priority_class_name,
+        restart_policy: Some("Never".to_owned()),
+        security_context: Some(PodSecurityContext {
+            fs_group: Some(USER),
+            run_as_non_root: Some(true),
+            run_as_user: Some(USER),
+            seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), ..SeccompProfile::default() }),
+            ..PodSecurityContext::default()
+        }),
+        service_account_name: Some(run.service_account.to_owned()),
+        // A worker hands over at a safe point; what it leaves behind is taken up by the next one.
+        termination_grace_period_seconds: Some(30),
+        tolerations: Some(tolerations),
+        volumes: Some(mounts.into_iter().map(|(volume, _)| volume).collect()),
+        ..PodSpec::default()
+    }
+}
+
+fn short_patience(state: &str) -> Toleration {
+    Toleration {
+        effect: Some("NoExecute".to_owned()),
+        key: Some(format!("node.kubernetes.io/{state}")),
+        operator: Some("Exists".to_owned()),
+        toleration_seconds: Some(NODE_PATIENCE),
+        ..Toleration::default()
+    }
+}
+
+fn container(
+    work: Work<'_>,
+    run: &Run<'_>,
+    mounts: &[(Volume, VolumeMount)],
+    (resources, options): (Option<ResourceRequirements>, &Options),
+) -> Container {
+    let task = format!("{TASK_DIR}/{TASK_KEY}");
+    let args = ["worker", work.name(), "--task", &task, "--task-hash", run.task, "--run-id", run.run_id];
+    Container {
+        name: "worker".to_owned(),
+        image: Some(options.worker_image.clone()),
+        image_pull_policy: options.worker_image_pull_policy.clone(),
+        args: Some(args.map(ToOwned::to_owned).to_vec()),
+        liveness_probe: Some(probe("/healthz", 10, 6)),
+        readiness_probe: Some(probe("/readyz", 5, 3)),
+        resources: Some(resources.unwrap_or_else(default_resources)),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), ..Capabilities::default() }),
+            read_only_root_filesystem: Some(true),
+            run_as_non_root: Some(true),
+            ..SecurityContext::default()
+        }),
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+        volume_mounts: Some(mounts.iter().map(|(_, mount)| mount.clone()).collect()),
+        ..Container::default()
+    }
+}
+
+fn probe(path: &str, period: i32, failures: i32) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.to_owned()),
+            port: IntOrString::Int(i32::from(WORKER_PORT)),
+            ..HTTPGetAction::default()
+        }),
+        failure_threshold: Some(failures),
+        period_seconds: Some(period),
+        timeout_seconds: Some(3),
+        ..Probe::default()
+    }
+}
+
+fn default_resources() -> ResourceRequirements {
+    let quantity = |name: &str, text: &str| (name.to_owned(), Quantity(text.to_owned()));
+    ResourceRequirements {
+        limits: Some(BTreeMap::from([quantity("memory", "128Mi")])),
+        requests: Some(BTreeMap::from([quantity("cpu", "50m"), quantity("memory", "64Mi")])),
+        ..ResourceRequirements::default()
+    }
+}
+
+fn mounts(service: &BackupSyncService, work: Work<'_>, config_map: &str) -> Vec<(Volume, VolumeMount)> {
+    let target = &service.spec.target.credentials.secret_ref.name;
+    let mut mounts = vec![
+        mounted("task", TASK_DIR, |volume| {
+            volume.config_map =
+                Some(ConfigMapVolumeSource { name: config_map.to_owned(), ..ConfigMapVolumeSource::default() });
+        }),
+        secret("target", TARGET_CREDENTIALS_DIR, target, false),
+    ];
+    let Work::Sync { instance, .. } = work else { return mounts };
+    if let Some(backups) = &instance.spec.backups {
+        mounts.push(secret("source", SOURCE_CREDENTIALS_DIR, &backups.credentials.secret_ref.name, false));
+    }
+    let endpoint = instance.spec.endpoint.as_ref();
+    if let Some(credentials) = endpoint.and_then(|endpoint| endpoint.credentials.as_ref()) {
+        // Not being able to ask the engine is no reason not to copy.
+        mounts.push(secret("instance", INSTANCE_CREDENTIALS_DIR, &credentials.secret_ref.name, true));
+    }
+    mounts
+}
+
+fn secret(name: &str, path: &str, secret: &str, optional: bool) -> (Volume, VolumeMount) {
+    mounted(name, path, |volume| {
+        volume.secret = Some(SecretVolumeSource {
+            default_mode: Some(FILE_MODE),
+            optional: optional.then_some(true),
+            secret_name: Some(secret.to_owned()),
+            ..SecretVolumeSource::default()
+        });
+    })
+}
+
+fn mounted(name: &str, path: &str, fill: impl FnOnce(&mut Volume)) -> (Volume, VolumeMount) {
+    let mut volume = Volume { name: name.to_owned(), ..Volume::default() };
+    fill(&mut volume);
+    let mount = VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        read_only: Some(true),
+        ..VolumeMount::default()
+    };
+    (volume, mount)
+}

@@ -1,0 +1,99 @@
+//! How the worker stands, by its Jobs and pods.
+
+use jiff::Timestamp;
+
+use super::observe::Observed;
+use crate::{
+    api::{self, BackupSyncService, FailureSide},
+    controller::jobs::{JobState, JobView, Words},
+    task::ExitCode,
+};
+
+/// What keeps a service from being kept current.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    pub side: Option<FailureSide>,
+    pub reason: String,
+    pub message: String,
+    /// Only a person can help.
+    pub permanent: bool,
+}
+
+/// How the worker stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Worker {
+    /// There is none, and none is needed now.
+    Idle,
+    /// A Job is there, and no pod of it works; `why` is what its keepers say.
+    Starting { since: Timestamp, why: Option<Words> },
+    /// A pod works.
+    Serving,
+}
+
+/// How the worker stands.
+#[must_use]
+pub fn worker(jobs: &[JobView], words: Option<&Words>) -> Worker {
+    let active: Vec<_> = jobs.iter().filter(|job| job.is_active()).collect();
+    if active.iter().any(|job| job.ready_pod().is_some()) {
+        return Worker::Serving;
+    }
+    let Some(job) = active.last() else { return Worker::Idle };
+    let pod = job.pods.iter().rev().find(|pod| pod.alive);
+    // A pod that was ready and is no more counts from then on.
+    let since = pod.and_then(|pod| pod.ready_changed).unwrap_or(job.created).max(job.created);
+    let last = job.pods.iter().rev().find_map(|pod| pod.ended.as_ref());
+    let ended = last.map(|(_, words, message)| match words {
+        Some(words) => (words.reason.clone(), words.message.clone()),
+        None => ("WorkerFailed".to_owned(), message.clone()),
+    });
+    Worker::Starting { since, why: words.cloned().or(ended) }
+}
+
+/// Why the last attempt failed, while no cycle has succeeded since.
+#[must_use]
+pub fn failure(service: &BackupSyncService, observed: &Observed) -> Option<Trouble> {
+    let report = service.status.as_ref().and_then(|status| status.observed.as_ref());
+    let cycle = report.and_then(|report| report.cycle.as_ref()).map(|cycle| cycle.completed_at.0);
+    let failed = observed.syncs.iter().rev().find(|job| matches!(job.state, JobState::Failed { .. }));
+    let newest = observed.syncs.last();
+    // Of a shift, the worker itself tells; it belongs to the newest run, or to one that is known to have failed.
+    let told = report.and_then(|report| {
+        let known = newest.is_none_or(|job| job.run_id <= report.run_id)
+            || failed.is_some_and(|job| job.run_id == report.run_id)
+            || cycle.is_none_or(|cycle| cycle < report.reported_at.0);
+        report.failure.as_ref().filter(|_| known)
+    });
+    if let Some(failure) = told {
+        let permanent = failure.permanent;
+        let api::Failure { side, reason, message, .. } = failure.clone();
+        return Some(Trouble { side, reason, message, permanent });
+    }
+    let job = failed.filter(|job| job.ended().is_some_and(|at| cycle.is_none_or(|cycle| cycle < at)))?;
+    if job.failed_with(ExitCode::Superseded) {
+        return None;
+    }
+    job_trouble(job)
+}
+
+/// What a Job that failed has to say.
+#[must_use]
+pub fn job_trouble(job: &JobView) -> Option<Trouble> {
+    let JobState::Failed { code, words, message, .. } = &job.state else { return None };
+    let permanent = *code == Some(ExitCode::Permanent as i32);
+    if let Some(words) = words {
+        return Some(Trouble {
+            side: words.side,
+            reason: words.reason.clone(),
+            message: words.message.clone(),
+            permanent,
+        });
+    }
+    let reason = match code {
+        Some(code) if *code == ExitCode::Denied as i32 => "CredentialsRefused",
+        Some(code) if *code == ExitCode::Unreachable as i32 => "StoreUnreachable",
+        Some(code) if *code == ExitCode::Stuck as i32 => "Stuck",
+        _ => "WorkerFailed",
+    };
+    let message = format!("Job {}: {message}; see kubectl logs job/{}", job.name, job.name);
+    Some(Trouble { side: None, reason: reason.to_owned(), message, permanent })
+}
