@@ -1,0 +1,11 @@
+//! The resources and the controller against a real API server, with the controller in this process.
+//!
+//! Needs a cluster: `make test` starts one. Each test has a namespace and regions of its own.
+
+mod acceptance;
+mod cluster;
+mod deletion;
+mod input;
+mod outage;
+mod starting;
+mod working;
