@@ -64,12 +64,19 @@ pub struct Context {
     accepted: Mutex<HashSet<String>>,
     turn: Mutex<()>,
     told: Mutex<HashMap<(String, &'static str), String>>,
+    runs: Mutex<HashMap<String, String>>,
 }
 
 impl Context {
     /// A context without any memory.
     #[must_use]
-    pub fn new(client: Client, options: Options, caches: Caches, queues: Queues, reconciles: Reconciles) -> Self {
+    pub fn new(
+        client: Client,
+        options: Options,
+        caches: Caches,
+        queues: Queues,
+        reconciles: Reconciles,
+    ) -> Self {
         let recorder = Recorder::new(client.clone(), &options.identity);
         Self {
             client,
@@ -84,6 +91,7 @@ impl Context {
             accepted: Mutex::default(),
             turn: Mutex::default(),
             told: Mutex::default(),
+            runs: Mutex::default(),
         }
     }
 
@@ -113,7 +121,8 @@ impl Context {
     #[must_use]
     pub fn claims(&self) -> Vec<Claim> {
         let accepted = locked(&self.accepted);
-        let mut claims: Vec<_> = self.caches.services.state().iter().map(|service| self.claim(service)).collect();
+        let mut claims: Vec<_> =
+            self.caches.services.state().iter().map(|service| self.claim(service)).collect();
         for claim in &mut claims {
             claim.accepted |= accepted.contains(&claim.uid);
         }
@@ -185,10 +194,22 @@ impl Context {
         locked(&self.told).insert((uid.to_owned(), subject), text.to_owned()).is_none_or(|old| old != text)
     }
 
+    /// Id of the last run that was started here, for when nothing else of it is left.
+    #[must_use]
+    pub fn last_run(&self, uid: &str) -> Option<String> {
+        locked(&self.runs).get(uid).cloned()
+    }
+
+    /// Remembers a run that was started.
+    pub fn keep_run(&self, uid: &str, run_id: &str) {
+        locked(&self.runs).insert(uid.to_owned(), run_id.to_owned());
+    }
+
     /// Forgets an object that is gone.
     pub fn forget(&self, uid: &str) {
         locked(&self.asked).remove(uid);
         locked(&self.accepted).remove(uid);
+        locked(&self.runs).remove(uid);
         locked(&self.told).retain(|(known, _), _| known != uid);
         self.backoff.reset(uid);
     }

@@ -6,7 +6,9 @@ use std::{io, net::SocketAddr, time::Duration};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A definition is missing.
-    #[error("the cluster does not know {kinds}; install the definitions first: farshore crds | kubectl apply --server-side -f -")]
+    #[error(
+        "the cluster does not know {kinds}; install the definitions first: farshore crds | kubectl apply --server-side -f -"
+    )]
     MissingDefinitions { kinds: String },
     /// The API server refused or failed a request.
     #[error("request to the API server failed: {0}")]

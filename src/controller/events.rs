@@ -58,8 +58,12 @@ impl Recorder {
         let namespace = about.namespace.clone().unwrap_or_else(|| "default".to_owned());
         let event = event(about, announcement, &namespace, &self.identity, Timestamp::now());
         tracing::info!(
-            kind = about.kind, namespace = about.namespace, name = about.name,
-            reason = announcement.reason, "{}", announcement.note
+            kind = about.kind,
+            namespace = about.namespace,
+            name = about.name,
+            reason = announcement.reason,
+            "{}",
+            announcement.note
         );
         let api: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
         if let Err(error) = api.create(&PostParams::default(), &event).await {
@@ -68,7 +72,13 @@ impl Recorder {
     }
 }
 
-fn event(about: &ObjectReference, told: &Announcement, namespace: &str, identity: &str, now: Timestamp) -> Event {
+fn event(
+    about: &ObjectReference,
+    told: &Announcement,
+    namespace: &str,
+    identity: &str,
+    now: Timestamp,
+) -> Event {
     let name = about.name.as_deref().unwrap_or("farshore");
     let unique = format!("{:x}", now.as_nanosecond());
     Event {

@@ -41,10 +41,15 @@ pub async fn reconcile(instance: Arc<DatabaseInstance>, context: Arc<Context>) -
 /// Time between two questions: short until the instance runs and has a service.
 fn pause(instance: &DatabaseInstance) -> Duration {
     let status = instance.status.as_ref();
-    let has_service = status.and_then(|status| status.backup_sync.as_ref()).is_some_and(|sync| sync.service_ref.is_some());
+    let has_service =
+        status.and_then(|status| status.backup_sync.as_ref()).is_some_and(|sync| sync.service_ref.is_some());
     let settled = has_service && instance_phase(instance) == Some(InstancePhase::Running);
     let pause = if settled { SELDOM } else { SOON };
-    pause + Duration::from_millis(names::spread(&uid_of(instance), u64::try_from(pause.as_millis() / 10).unwrap_or(0)))
+    pause
+        + Duration::from_millis(names::spread(
+            &uid_of(instance),
+            u64::try_from(pause.as_millis() / 10).unwrap_or(0),
+        ))
 }
 
 async fn observe(instance: &DatabaseInstance, context: &Context, pause: Duration) -> Found {
@@ -55,7 +60,11 @@ async fn observe(instance: &DatabaseInstance, context: &Context, pause: Duration
     }
 }
 
-async fn answer(instance: &DatabaseInstance, context: &Context, pause: Duration) -> Option<Result<(), String>> {
+async fn answer(
+    instance: &DatabaseInstance,
+    context: &Context,
+    pause: Duration,
+) -> Option<Result<(), String>> {
     let endpoint = instance.spec.endpoint.as_ref()?;
     let uid = uid_of(instance);
     let now = Timestamp::now();
@@ -68,6 +77,9 @@ async fn answer(instance: &DatabaseInstance, context: &Context, pause: Duration)
         // One lost packet is no outage.
         answer = ask_mysql(&endpoint.uri).await;
     }
-    context.keep_asked(&uid, Asked { generation: instance.metadata.generation, at: now, answer: answer.clone() });
+    context.keep_asked(
+        &uid,
+        Asked { generation: instance.metadata.generation, at: now, answer: answer.clone() },
+    );
     Some(answer)
 }

@@ -144,7 +144,11 @@ fn state(job: &Job, pods: &[PodView]) -> JobState {
     let Some(status) = &job.status else { return JobState::Active };
     // FailureTarget comes before Failed, while pods still end: what is decided already is not waited for.
     let holds = |type_: &str| {
-        status.conditions.iter().flatten().find(|condition| condition.type_ == type_ && condition.status == "True")
+        status
+            .conditions
+            .iter()
+            .flatten()
+            .find(|condition| condition.type_ == type_ && condition.status == "True")
     };
     let at = |condition: &k8s_openapi::api::batch::v1::JobCondition| {
         condition.last_transition_time.as_ref().map_or_else(|| created(job), |time| time.0)
@@ -227,10 +231,17 @@ mod tests {
 
     #[test]
     fn p11_a_pod_tells_why_it_does_not_start() {
-        let unschedulable = pod("status: {phase: Pending, conditions: [{type: PodScheduled, status: 'False', reason: Unschedulable, message: 0/1 nodes are available}]}");
-        assert_eq!(unschedulable.trouble.unwrap(), ("Unschedulable".to_owned(), "0/1 nodes are available".to_owned()));
+        let unschedulable = pod(
+            "status: {phase: Pending, conditions: [{type: PodScheduled, status: 'False', reason: Unschedulable, message: 0/1 nodes are available}]}",
+        );
+        assert_eq!(
+            unschedulable.trouble.unwrap(),
+            ("Unschedulable".to_owned(), "0/1 nodes are available".to_owned())
+        );
         for reason in ["ErrImagePull", "ImagePullBackOff"] {
-            let image = pod(&format!("status: {{phase: Pending, containerStatuses: [{{name: worker, image: nowhere, imageID: '', ready: false, restartCount: 0, state: {{waiting: {{reason: {reason}, message: not found}}}}}}]}}"));
+            let image = pod(&format!(
+                "status: {{phase: Pending, containerStatuses: [{{name: worker, image: nowhere, imageID: '', ready: false, restartCount: 0, state: {{waiting: {{reason: {reason}, message: not found}}}}}}]}}"
+            ));
             assert_eq!(image.trouble.unwrap().0, "ImagePullBackOff");
         }
         assert!(pod("status: {phase: Pending, containerStatuses: [{name: worker, image: x, imageID: '', ready: false, restartCount: 0, state: {waiting: {reason: ContainerCreating}}}]}").trouble.is_none());
@@ -247,8 +258,12 @@ status:
         )
         .unwrap();
         assert!(JobView::new(&job, &[]).failed_with(ExitCode::Denied));
-        let told = pod("status: {phase: Failed, containerStatuses: [{name: worker, image: x, imageID: '', ready: false, restartCount: 0, state: {terminated: {exitCode: 10, message: '{\"reason\":\"BucketNotFound\",\"message\":\"bucket x is missing\",\"side\":\"Target\"}'}}}]}");
-        let JobState::Failed { code, words, .. } = JobView::new(&job, &[told]).state else { panic!("failed") };
+        let told = pod(
+            "status: {phase: Failed, containerStatuses: [{name: worker, image: x, imageID: '', ready: false, restartCount: 0, state: {terminated: {exitCode: 10, message: '{\"reason\":\"BucketNotFound\",\"message\":\"bucket x is missing\",\"side\":\"Target\"}'}}}]}",
+        );
+        let JobState::Failed { code, words, .. } = JobView::new(&job, &[told]).state else {
+            panic!("failed")
+        };
         assert_eq!((code, words.unwrap().reason.as_str()), (Some(10), "BucketNotFound"));
     }
 }

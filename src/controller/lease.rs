@@ -66,7 +66,8 @@ pub fn decide(seen: &Seen, me: &str, now: Timestamp) -> Step {
     if holder == me {
         return Step::Renew(renewed(spec.acquire_time, transitions));
     }
-    let length = u64::try_from(spec.lease_duration_seconds.unwrap_or(LEASE_SECONDS)).map_or(LEASE_TIME, Duration::from_secs);
+    let length = u64::try_from(spec.lease_duration_seconds.unwrap_or(LEASE_SECONDS))
+        .map_or(LEASE_TIME, Duration::from_secs);
     let expired = seen.since.is_some_and(|since| since + length <= now);
     if holder.is_empty() || expired {
         return Step::Take(renewed(None, transitions + 1));
@@ -166,7 +167,8 @@ impl Elector {
 
     async fn release(self) -> Result<(), Error> {
         let Ok(Some(mut lease)) = self.api.get_opt(&self.name).await else { return Ok(()) };
-        let ours = lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()) == Some(self.me.as_str());
+        let ours =
+            lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()) == Some(self.me.as_str());
         if let Some(spec) = lease.spec.as_mut().filter(|_| ours) {
             spec.holder_identity = None;
             spec.lease_duration_seconds = Some(1);

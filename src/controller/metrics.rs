@@ -7,7 +7,7 @@ use kube::{ResourceExt, runtime::reflector::Store};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
-    metrics::{counter::Counter, family::Family, gauge::ConstGauge, histogram::Histogram, MetricType},
+    metrics::{MetricType, counter::Counter, family::Family, gauge::ConstGauge, histogram::Histogram},
     registry::Registry,
 };
 
@@ -43,7 +43,11 @@ impl Reconciles {
             seconds: Family::new_with_constructor(durations as fn() -> Histogram),
         };
         registry.register("farshore_reconcile", "Reconciles by kind and outcome", reconciles.total.clone());
-        registry.register("farshore_reconcile_seconds", "Duration of reconciles by kind", reconciles.seconds.clone());
+        registry.register(
+            "farshore_reconcile_seconds",
+            "Duration of reconciles by kind",
+            reconciles.seconds.clone(),
+        );
         reconciles
     }
 
@@ -105,7 +109,9 @@ const FIGURES: [Figure; 9] = [
         Some(status(s)?.last_sync_time.as_ref()?.0.as_duration().as_secs_f64())
     }),
     ("farshore_pending_bytes", "Bytes known to be missing at the target", pending),
-    ("farshore_stored_bytes", "Bytes stored at the target", |s| Some(double(status(s)?.usage.as_ref()?.stored_bytes))),
+    ("farshore_stored_bytes", "Bytes stored at the target", |s| {
+        Some(double(status(s)?.usage.as_ref()?.stored_bytes))
+    }),
     ("farshore_transferred_bytes", "Bytes ever written to the target", |s| {
         Some(double(status(s)?.usage.as_ref()?.transferred_bytes))
     }),
@@ -130,7 +136,8 @@ impl Collector for Resources {
         });
         let regions = self.regions.state();
         let of_regions = regions.iter().flat_map(|region| {
-            let conditions = region.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+            let conditions =
+                region.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
             conditions.iter().map(|c| (with_condition(labels(region.as_ref()), c), 1.0)).collect::<Vec<_>>()
         });
         let conditions = of_services.chain(of_regions);
@@ -139,7 +146,11 @@ impl Collector for Resources {
             let outage = region.status.as_ref().and_then(|status| status.outage.as_ref());
             (vec![("region", region.name_any())], if outage.is_some() { 1.0 } else { 0.0 })
         });
-        gauges(&mut encoder, ("farshore_region_breaker_open", "1 while the region's store does not answer"), open)
+        gauges(
+            &mut encoder,
+            ("farshore_region_breaker_open", "1 while the region's store does not answer"),
+            open,
+        )
     }
 }
 
@@ -171,4 +182,3 @@ fn gauges(
     }
     Ok(())
 }
-

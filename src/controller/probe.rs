@@ -41,10 +41,19 @@ pub struct NoAnswer {
 /// [`NoAnswer`], within five seconds.
 pub async fn ask_store(store: &ObjectStoreSpec) -> Result<Answer, NoAnswer> {
     let endpoint = store.endpoint.trim_end_matches('/');
-    let unreachable = |why: String| NoAnswer { reason: "StoreUnreachable", message: format!("{endpoint} does not answer: {why}") };
-    let config = tls(store.ca_bundle.as_deref())
-        .map_err(|why| NoAnswer { reason: "BadCABundle", message: format!("spec.objectStore.caBundle: {why}") })?;
-    let connector = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().build();
+    let unreachable = |why: String| NoAnswer {
+        reason: "StoreUnreachable",
+        message: format!("{endpoint} does not answer: {why}"),
+    };
+    let config = tls(store.ca_bundle.as_deref()).map_err(|why| NoAnswer {
+        reason: "BadCABundle",
+        message: format!("spec.objectStore.caBundle: {why}"),
+    })?;
+    let connector = hyper_rustls::HttpsConnectorBuilder::new()
+        .with_tls_config(config)
+        .https_or_http()
+        .enable_http1()
+        .build();
     let client: Client<_, Empty<bytes::Bytes>> =
         Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
     let uri = format!("{endpoint}/").parse().map_err(|error| unreachable(format!("{error}")))?;
@@ -126,7 +135,12 @@ async fn greet(host: &str, port: u16) -> io::Result<()> {
         Some(10) => {}
         // An error is an answer too: too many connections, or a host that is blocked.
         Some(0xff) => return Ok(()),
-        _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "the answer is no greeting of MySQL or MariaDB")),
+        _ => {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the answer is no greeting of MySQL or MariaDB",
+            ));
+        }
     }
     // The greeting is what was asked for; taking leave may fail.
     if let Err(error) = take_leave(&mut stream).await {
@@ -156,7 +170,10 @@ async fn packet(stream: &mut TcpStream) -> io::Result<(u8, Vec<u8>)> {
     stream.read_exact(&mut header).await?;
     let length = usize::from(header[0]) | usize::from(header[1]) << 8 | usize::from(header[2]) << 16;
     if length == 0 || length > 4096 {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "the answer is no greeting of MySQL or MariaDB"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the answer is no greeting of MySQL or MariaDB",
+        ));
     }
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await?;

@@ -52,15 +52,22 @@ async fn measure<K: Watched>(
     reconcile: Reconcile<K>,
 ) -> Result<Action, Error> {
     let kind = K::kind(&()).into_owned();
-    let span = tracing::info_span!("reconcile", kind, namespace = object.namespace(), name = object.name_any());
+    let span =
+        tracing::info_span!("reconcile", kind, namespace = object.namespace(), name = object.name_any());
     let start = Instant::now();
     let uid = uid_of(object.as_ref());
     let work = reconcile(object, Arc::clone(&context)).instrument(span.clone());
     let result = tokio::time::timeout(LONGEST, work).await.unwrap_or(Err(Error::TooSlow(LONGEST)));
     match &result {
         Ok(_) => context.backoff.reset(&uid),
-        Err(error) => span.in_scope(|| tracing::warn!(%error, reason = error.reason(), "reconcile failed; it is tried again")),
+        Err(error) => span.in_scope(
+            || tracing::warn!(%error, reason = error.reason(), "reconcile failed; it is tried again"),
+        ),
     }
-    context.reconciles.observe(&kind, result.as_ref().map_or_else(Error::reason, |_| "Success"), start.elapsed());
+    context.reconciles.observe(
+        &kind,
+        result.as_ref().map_or_else(Error::reason, |_| "Success"),
+        start.elapsed(),
+    );
     result
 }

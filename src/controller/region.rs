@@ -49,13 +49,16 @@ async fn observe(region: &Region, context: &Context) -> Found {
         None
     };
     #[expect(clippy::cast_precision_loss, reason = "below 1000")]
-    let jitter = names::spread(&format!("{}{}", region.name_any(), Timestamp::now().as_second()), 1000) as f64 / 1000.0;
+    let jitter = names::spread(&format!("{}{}", region.name_any(), Timestamp::now().as_second()), 1000)
+        as f64
+        / 1000.0;
     Found { breaker, answer, jitter }
 }
 
 /// What the status says of an outage: a restart of the controller starts no storm.
 fn remembered(region: &Region) -> Breaker {
-    let status = region.status.as_ref().filter(|status| status.observed_generation == region.metadata.generation);
+    let status =
+        region.status.as_ref().filter(|status| status.observed_generation == region.metadata.generation);
     status.and_then(|status| status.outage.as_ref()).map_or_else(Breaker::default, |outage| Breaker {
         failures: outage.failures,
         since: Some(outage.since.0),

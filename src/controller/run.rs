@@ -24,7 +24,8 @@ use super::{
     Context, Error, Options,
     context::{Caches, Queues, uid_of},
     events::Announcement,
-    instance, lease::Elector,
+    instance,
+    lease::Elector,
     metrics::{Reconciles, Resources},
     queue, region, server, service,
     watch::{Seen, Watched, watch},
@@ -76,7 +77,8 @@ pub async fn run_with(mut config: Config, options: Options, stop: CancellationTo
     let leads = CancellationToken::new();
     let ends = CancellationToken::new();
     if options.leader_election {
-        let mut elector = Elector::new(client.clone(), &options.namespace, &options.lease_name, &options.identity);
+        let mut elector =
+            Elector::new(client.clone(), &options.namespace, &options.lease_name, &options.identity);
         let acquired = tokio::select! {
             () = elector.acquire() => true,
             ended = tasks.first() => return ended,
@@ -91,10 +93,13 @@ pub async fn run_with(mut config: Config, options: Options, stop: CancellationTo
     }
     leads.cancel();
     let lead = lead(client, watches, (options, reconciles), (stores, writers), stop.clone());
-    tasks.spawn("reconciles", lead.map(move |result| {
-        ends.cancel();
-        result
-    }));
+    tasks.spawn(
+        "reconciles",
+        lead.map(move |result| {
+            ends.cancel();
+            result
+        }),
+    );
     tasks.end().await
 }
 
@@ -137,8 +142,14 @@ async fn require_definitions(client: &Client) -> Result<(), Error> {
     let limit = ListParams::default().limit(1);
     let found = [
         (Region::crd_name(), Api::<DeserializeGuard<Region>>::all(client.clone()).list(&limit).await.err()),
-        (DatabaseInstance::crd_name(), Api::<DeserializeGuard<DatabaseInstance>>::all(client.clone()).list(&limit).await.err()),
-        (BackupSyncService::crd_name(), Api::<DeserializeGuard<BackupSyncService>>::all(client.clone()).list(&limit).await.err()),
+        (
+            DatabaseInstance::crd_name(),
+            Api::<DeserializeGuard<DatabaseInstance>>::all(client.clone()).list(&limit).await.err(),
+        ),
+        (
+            BackupSyncService::crd_name(),
+            Api::<DeserializeGuard<BackupSyncService>>::all(client.clone()).list(&limit).await.err(),
+        ),
     ];
     let mut missing = Vec::new();
     for (name, error) in found {
@@ -215,9 +226,15 @@ async fn lead(
     }
     let mut drives = JoinSet::new();
     let shared = || (Arc::clone(&context), stop.clone());
-    drives.spawn(queue::drive(caches.regions.clone(), region_queue, shared(), |r, c| region::reconcile(r, c).boxed()));
-    drives.spawn(queue::drive(caches.instances.clone(), instance_queue, shared(), |i, c| instance::reconcile(i, c).boxed()));
-    drives.spawn(queue::drive(caches.services.clone(), service_queue, shared(), |s, c| service::reconcile(s, c).boxed()));
+    drives.spawn(queue::drive(caches.regions.clone(), region_queue, shared(), |r, c| {
+        region::reconcile(r, c).boxed()
+    }));
+    drives.spawn(queue::drive(caches.instances.clone(), instance_queue, shared(), |i, c| {
+        instance::reconcile(i, c).boxed()
+    }));
+    drives.spawn(queue::drive(caches.services.clone(), service_queue, shared(), |s, c| {
+        service::reconcile(s, c).boxed()
+    }));
     loop {
         tokio::select! {
             ended = drives.join_next() => match ended {
@@ -254,17 +271,51 @@ fn spawn_watches(tasks: &mut Tasks, client: &Client, writers: Writers, context: 
     };
     let tell = |context: &Arc<Context>| Arc::clone(context);
     let c = tell(context);
-    spawn(tasks, watch(vec![Api::all(client.clone())], all.clone(), regions, move |seen| region_seen(Arc::clone(&c), seen).boxed()).boxed());
+    spawn(
+        tasks,
+        watch(vec![Api::all(client.clone())], all.clone(), regions, move |seen| {
+            region_seen(Arc::clone(&c), seen).boxed()
+        })
+        .boxed(),
+    );
     let c = tell(context);
-    spawn(tasks, watch(apis(client, options), all.clone(), instances, move |seen| instance_seen(Arc::clone(&c), seen).boxed()).boxed());
+    spawn(
+        tasks,
+        watch(apis(client, options), all.clone(), instances, move |seen| {
+            instance_seen(Arc::clone(&c), seen).boxed()
+        })
+        .boxed(),
+    );
     let c = tell(context);
-    spawn(tasks, watch(apis(client, options), all.clone(), services, move |seen| service_seen(Arc::clone(&c), seen).boxed()).boxed());
+    spawn(
+        tasks,
+        watch(apis(client, options), all.clone(), services, move |seen| {
+            service_seen(Arc::clone(&c), seen).boxed()
+        })
+        .boxed(),
+    );
     let c = tell(context);
-    spawn(tasks, watch(apis::<Job>(client, options), ours.clone(), jobs, move |seen| child_seen(Arc::clone(&c), seen).boxed()).boxed());
+    spawn(
+        tasks,
+        watch(apis::<Job>(client, options), ours.clone(), jobs, move |seen| {
+            child_seen(Arc::clone(&c), seen).boxed()
+        })
+        .boxed(),
+    );
     let c = tell(context);
-    spawn(tasks, watch(apis::<Pod>(client, options), ours, pods, move |seen| child_seen(Arc::clone(&c), seen).boxed()).boxed());
+    spawn(
+        tasks,
+        watch(apis::<Pod>(client, options), ours, pods, move |seen| child_seen(Arc::clone(&c), seen).boxed())
+            .boxed(),
+    );
     let c = tell(context);
-    spawn(tasks, watch(vec![Api::all(client.clone())], all, namespaces, move |seen| namespace_seen(Arc::clone(&c), seen).boxed()).boxed());
+    spawn(
+        tasks,
+        watch(vec![Api::all(client.clone())], all, namespaces, move |seen| {
+            namespace_seen(Arc::clone(&c), seen).boxed()
+        })
+        .boxed(),
+    );
 }
 
 async fn send<K: Watched>(queue: &mpsc::Sender<ObjectRef<K>>, object: ObjectRef<K>) {
@@ -298,7 +349,10 @@ async fn readable<K: Watched>(context: &Context, seen: Seen<K>) -> Option<K> {
                     uid: Some(uid),
                     ..ObjectReference::default()
                 };
-                let note = format!("{} can't be read and is left as it was: {error}; correct it and apply it again", object.name);
+                let note = format!(
+                    "{} can't be read and is left as it was: {error}; correct it and apply it again",
+                    object.name
+                );
                 context.recorder.announce(&about, &Announcement::warning("Malformed", note)).await;
             }
             None
@@ -317,7 +371,11 @@ async fn region_seen(context: Arc<Context>, seen: Seen<Region>) {
     }
     send_services(&context, |service| {
         let namespace = service.namespace().unwrap_or_default();
-        let source = || context.instance(&namespace, &service.spec.instance_ref.name).is_some_and(|i| i.spec.region == name);
+        let source = || {
+            context
+                .instance(&namespace, &service.spec.instance_ref.name)
+                .is_some_and(|i| i.spec.region == name)
+        };
         service.spec.target.region == name || source()
     })
     .await;
@@ -340,7 +398,8 @@ async fn service_seen(context: Arc<Context>, seen: Seen<BackupSyncService>) {
     if !gone {
         send(&context.queues.services, ObjectRef::from_obj(&service)).await;
     }
-    let instance = ObjectRef::new(&service.spec.instance_ref.name).within(&service.namespace().unwrap_or_default());
+    let instance =
+        ObjectRef::new(&service.spec.instance_ref.name).within(&service.namespace().unwrap_or_default());
     send(&context.queues.instances, instance).await;
     if gone {
         // Whoever was refused for its sake may be accepted now.
@@ -359,6 +418,9 @@ async fn child_seen<K: Watched>(context: Arc<Context>, seen: Seen<K>) {
 async fn namespace_seen(context: Arc<Context>, seen: Seen<PartialObjectMeta<Namespace>>) {
     let Some(namespace) = readable(&context, seen).await else { return };
     if namespace.metadata.deletion_timestamp.is_some() {
-        send_services(&context, |service| service.namespace().as_deref() == namespace.metadata.name.as_deref()).await;
+        send_services(&context, |service| {
+            service.namespace().as_deref() == namespace.metadata.name.as_deref()
+        })
+        .await;
     }
 }

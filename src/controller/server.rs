@@ -15,7 +15,11 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 ///
 /// # Errors
 /// [`Error::Listen`] when the address can't be had.
-pub async fn serve(address: SocketAddr, registry: Arc<Registry>, stop: CancellationToken) -> Result<(), Error> {
+pub async fn serve(
+    address: SocketAddr,
+    registry: Arc<Registry>,
+    stop: CancellationToken,
+) -> Result<(), Error> {
     let failed = |source| Error::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let app = Router::new()

@@ -17,7 +17,12 @@ pub type Said = (&'static str, Verdict, String, String);
 
 /// The conditions that shall be, and no others; transition times move only with the value.
 #[must_use]
-pub fn conditions(old: &[Condition], generation: Option<i64>, now: Timestamp, said: Vec<Said>) -> Vec<Condition> {
+pub fn conditions(
+    old: &[Condition],
+    generation: Option<i64>,
+    now: Timestamp,
+    said: Vec<Said>,
+) -> Vec<Condition> {
     let mut next = Vec::with_capacity(said.len());
     for (type_, verdict, reason, message) in said {
         let mut one: Vec<_> = condition::find(old, type_).cloned().into_iter().collect();

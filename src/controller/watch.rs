@@ -24,8 +24,10 @@ pub trait Watched:
 {
 }
 
-impl<K> Watched for K where K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static
-{}
+impl<K> Watched for K where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static
+{
+}
 
 /// Something that a watch saw.
 pub enum Seen<K: Watched> {
@@ -40,8 +42,12 @@ pub enum Seen<K: Watched> {
 /// Keeps a store current for as long as it is polled, and tells of every change.
 ///
 /// Nothing is told, and the store is not ready, before every namespace was listed once.
-pub async fn watch<K, F>(apis: Vec<Api<DeserializeGuard<K>>>, config: watcher::Config, writer: Writer<K>, mut tell: F)
-where
+pub async fn watch<K, F>(
+    apis: Vec<Api<DeserializeGuard<K>>>,
+    config: watcher::Config,
+    writer: Writer<K>,
+    mut tell: F,
+) where
     K: Watched,
     ObjectRef<K>: Hash + Eq,
     F: FnMut(Seen<K>) -> BoxFuture<'static, ()> + Send,
@@ -58,7 +64,9 @@ where
                     tell(seen).await;
                 }
             }
-            Err(error) => tracing::warn!(kind = %K::kind(&()), %error, "watch was interrupted; it is taken up again"),
+            Err(error) => {
+                tracing::warn!(kind = %K::kind(&()), %error, "watch was interrupted; it is taken up again")
+            }
         }
     }
 }
@@ -175,10 +183,7 @@ fn key_of<K: Watched>(object: &DeserializeGuard<K>) -> ObjectRef<K> {
 
 #[cfg(test)]
 mod tests {
-    use kube::{
-        core::error_boundary::InvalidObject,
-        runtime::reflector,
-    };
+    use kube::{core::error_boundary::InvalidObject, runtime::reflector};
 
     use super::*;
     use crate::api::DatabaseInstance;

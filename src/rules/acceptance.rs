@@ -70,14 +70,18 @@ fn unknown_instance(service: &BackupSyncService) -> Ruling {
     let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
     waiting(
         "UnknownInstance",
-        format!("there is no DatabaseInstance {name} in namespace {namespace}; create it, or correct spec.instanceRef by creating the service anew"),
+        format!(
+            "there is no DatabaseInstance {name} in namespace {namespace}; create it, or correct spec.instanceRef by creating the service anew"
+        ),
     )
 }
 
 fn unknown_region(name: &str, whose: &str) -> Ruling {
     waiting(
         "UnknownRegion",
-        format!("there is no Region {name} (the region {whose}); ask an administrator to create it, or see kubectl get regions"),
+        format!(
+            "there is no Region {name} (the region {whose}); ask an administrator to create it, or see kubectl get regions"
+        ),
     )
 }
 
@@ -87,26 +91,37 @@ pub(super) fn regions_fit(source: &Region, target: &Region) -> Verdict<()> {
     if from == to {
         return Err(refused(
             "SameRegion",
-            format!("the target region {to} is the instance's own; choose another region for spec.target.region"),
+            format!(
+                "the target region {to} is the instance's own; choose another region for spec.target.region"
+            ),
         ));
     }
     if host_of(&source.spec.object_store.endpoint) == host_of(&target.spec.object_store.endpoint) {
         return Err(refused(
             "SameRegion",
-            format!("regions {from} and {to} have one object store ({}); choose a region with a store of its own", target.spec.object_store.endpoint),
+            format!(
+                "regions {from} and {to} have one object store ({}); choose a region with a store of its own",
+                target.spec.object_store.endpoint
+            ),
         ));
     }
     if source.spec.zone != target.spec.zone {
         return Err(refused(
             "ZonesDiffer",
-            format!("region {from} is in zone {:?} and region {to} in zone {:?}; zones never mix, choose a region in zone {:?}", source.spec.zone, target.spec.zone, source.spec.zone),
+            format!(
+                "region {from} is in zone {:?} and region {to} in zone {:?}; zones never mix, choose a region in zone {:?}",
+                source.spec.zone, target.spec.zone, source.spec.zone
+            ),
         ));
     }
     for region in [source, target] {
         if !region.spec.services.contains(&Offer::BackupSync) {
             return Err(refused(
                 "RegionNotOffered",
-                format!("region {} does not offer BackupSync; choose another region, or ask an administrator to add BackupSync to its spec.services", name_of(region)),
+                format!(
+                    "region {} does not offer BackupSync; choose another region, or ask an administrator to add BackupSync to its spec.services",
+                    name_of(region)
+                ),
             ));
         }
     }
@@ -117,7 +132,10 @@ fn source_of(instance: &DatabaseInstance, region: &Region) -> Verdict<AcceptedSo
     let Some(backups) = &instance.spec.backups else {
         return Err(waiting(
             "NoBackups",
-            format!("DatabaseInstance {} does not say where its backups are; set its spec.backups", name_of(instance)),
+            format!(
+                "DatabaseInstance {} does not say where its backups are; set its spec.backups",
+                name_of(instance)
+            ),
         ));
     };
     Ok(AcceptedSource {
@@ -136,7 +154,8 @@ fn alone(facts: &Facts<'_>) -> Verdict<()> {
     me.accepted = facts.accepted_before;
     // What the instance has now counts, not what it had when it was accepted.
     me.source = facts.instance.zip(facts.source_region).and_then(|(i, r)| Place::of_instance(i, r));
-    let rivals = || facts.others.iter().filter(|other| other.uid != me.uid && other.viable && other.precedes(&me));
+    let rivals =
+        || facts.others.iter().filter(|other| other.uid != me.uid && other.viable && other.precedes(&me));
     if let Some(first) = rivals().find(|other| other.same_source(&me)) {
         return Err(refused(
             "HasService",
@@ -167,20 +186,26 @@ fn in_service(instance: &DatabaseInstance) -> Verdict<()> {
         None => {
             return Err(waiting(
                 "InstanceUnknown",
-                format!("DatabaseInstance {name} has not been asked yet whether it runs; it will be within seconds"),
+                format!(
+                    "DatabaseInstance {name} has not been asked yet whether it runs; it will be within seconds"
+                ),
             ));
         }
         Some(phase @ (InstancePhase::Stopped | InstancePhase::Unreachable)) => {
             return Err(waiting(
                 "InstanceNotRunning",
-                format!("DatabaseInstance {name} is {phase:?}; start it (or correct its endpoint or declaredState), the service is accepted once it runs"),
+                format!(
+                    "DatabaseInstance {name} is {phase:?}; start it (or correct its endpoint or declaredState), the service is accepted once it runs"
+                ),
             ));
         }
     }
     if instance.spec.billing.standing == BillingStanding::Overdue {
         return Err(waiting(
             "InstanceOverdue",
-            format!("payment for DatabaseInstance {name} is overdue; settle it, the service is accepted once billing.standing is Normal"),
+            format!(
+                "payment for DatabaseInstance {name} is overdue; settle it, the service is accepted once billing.standing is Normal"
+            ),
         ));
     }
     Ok(())

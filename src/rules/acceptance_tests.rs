@@ -44,9 +44,14 @@ fn b04_the_target_is_another_region_and_both_offer_the_service() {
         assert_eq!(verdict(&ruling).0, expected, "{ruling:?}");
     }
     for (more, expected) in [("zone: Finance", "ZonesDiffer"), ("services: []", "RegionNotOffered")] {
-        for (source, target) in [(region("north", more), east.clone()), (north.clone(), region("east", more))] {
-            let ruling =
-                judge_one(&service("copy", "orders", "east"), Some(&orders), (Some(&source), Some(&target)), &[]);
+        for (source, target) in [(region("north", more), east.clone()), (north.clone(), region("east", more))]
+        {
+            let ruling = judge_one(
+                &service("copy", "orders", "east"),
+                Some(&orders),
+                (Some(&source), Some(&target)),
+                &[],
+            );
             assert_eq!(verdict(&ruling).0, expected);
         }
     }
@@ -87,7 +92,9 @@ fn b03_an_instance_has_one_service_whatever_it_is_called() {
     let first = service("a-copy", "orders", "east");
     let second = service("b-copy", "orders", "east");
     let third = service("c-copy", "twin", "east");
-    let claim = |service: &BackupSyncService, instance| Claim::new(service, Some(instance), Some(&north), Some(&east));
+    let claim = |service: &BackupSyncService, instance| {
+        Claim::new(service, Some(instance), Some(&north), Some(&east))
+    };
     let claims = [claim(&first, &orders), claim(&second, &orders), claim(&third, &twin)];
     let regions = (Some(&north), Some(&east));
     assert_eq!(verdict(&judge_one(&first, Some(&orders), regions, &claims)).0, "Accepted");
@@ -127,9 +134,14 @@ fn b03_the_accepted_one_wins_whoever_came_first() {
 fn b03_a_claim_that_can_never_be_accepted_stands_in_nobodys_way() {
     let (north, east) = (region("north", ""), region("east", ""));
     let orders = instance("orders", "");
-    let hopeless = Claim::new(&service("a-copy", "orders", "north"), Some(&orders), Some(&north), Some(&north));
-    let ruling =
-        judge_one(&service("b-copy", "orders", "east"), Some(&orders), (Some(&north), Some(&east)), &[hopeless]);
+    let hopeless =
+        Claim::new(&service("a-copy", "orders", "north"), Some(&orders), Some(&north), Some(&north));
+    let ruling = judge_one(
+        &service("b-copy", "orders", "east"),
+        Some(&orders),
+        (Some(&north), Some(&east)),
+        &[hopeless],
+    );
     assert_eq!(verdict(&ruling).0, "Accepted");
 }
 

@@ -54,7 +54,13 @@ impl Claim {
     #[must_use]
     pub fn precedes(&self, other: &Self) -> bool {
         let rank = |claim: &Self| {
-            (!claim.accepted, claim.created.is_none(), claim.created, claim.namespace.clone(), claim.name.clone())
+            (
+                !claim.accepted,
+                claim.created.is_none(),
+                claim.created,
+                claim.namespace.clone(),
+                claim.name.clone(),
+            )
         };
         rank(self) < rank(other)
     }

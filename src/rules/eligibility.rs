@@ -14,7 +14,11 @@ pub fn eligibility(
     region: Option<&Region>,
     claims: &[Claim],
 ) -> BackupSyncEligibility {
-    let no = |reason: &str, service_ref| BackupSyncEligibility { eligible: false, reason: reason.to_owned(), service_ref };
+    let no = |reason: &str, service_ref| BackupSyncEligibility {
+        eligible: false,
+        reason: reason.to_owned(),
+        service_ref,
+    };
     let place = region.and_then(|region| Place::of_instance(instance, region));
     let namespace = instance.namespace().unwrap_or_default();
     let about_this = |claim: &&Claim| {

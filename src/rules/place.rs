@@ -50,7 +50,9 @@ impl Place {
 #[must_use]
 pub fn host_of(endpoint: &str) -> String {
     match url::Url::parse(endpoint) {
-        Ok(url) => format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(0)),
+        Ok(url) => {
+            format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(0))
+        }
         Err(_) => endpoint.trim_end_matches('/').to_lowercase(),
     }
 }

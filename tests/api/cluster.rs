@@ -33,10 +33,8 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub async fn config() -> Config {
     static CRYPTO: Once = Once::new();
     CRYPTO.call_once(|| drop(rustls::crypto::aws_lc_rs::default_provider().install_default()));
-    let path = std::env::var_os("KUBECONFIG").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".dev/kubeconfig"),
-        PathBuf::from,
-    );
+    let path = std::env::var_os("KUBECONFIG")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".dev/kubeconfig"), PathBuf::from);
     let kubeconfig = Kubeconfig::read_from(&path).unwrap_or_else(|error| {
         panic!("no cluster ({}: {error}); run `make test`, or start one with dev/cluster up", path.display())
     });
@@ -184,7 +182,12 @@ impl World {
         self.try_service(name, instance, more).await.unwrap()
     }
 
-    pub async fn try_service(&self, name: &str, instance: &str, more: Value) -> kube::Result<BackupSyncService> {
+    pub async fn try_service(
+        &self,
+        name: &str,
+        instance: &str,
+        more: Value,
+    ) -> kube::Result<BackupSyncService> {
         let mut spec = json!({
             "instanceRef": {"name": instance},
             "target": {
@@ -198,7 +201,11 @@ impl World {
 
     pub async fn create<K>(&self, kind: &str, name: &str, spec: Value) -> kube::Result<K>
     where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Serialize,
     {
         let body = json!({"apiVersion": "farshore.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec});
         self.api::<K>().patch(name, &PatchParams::apply("tests").force(), &Patch::Apply(&body)).await
@@ -216,7 +223,12 @@ impl World {
     }
 
     /// Waits until a service is as it should be.
-    pub async fn until(&self, name: &str, what: &str, holds: impl Fn(&BackupSyncService) -> bool) -> BackupSyncService {
+    pub async fn until(
+        &self,
+        name: &str,
+        what: &str,
+        holds: impl Fn(&BackupSyncService) -> bool,
+    ) -> BackupSyncService {
         let start = Instant::now();
         loop {
             let service = self.get(name).await;
@@ -319,9 +331,13 @@ impl World {
             controller.stop().await.unwrap();
         }
         for service in self.api::<BackupSyncService>().list(&ListParams::default()).await.unwrap() {
-            self.edit::<BackupSyncService>(&service.name_any(), json!({"metadata": {"finalizers": null}})).await;
+            self.edit::<BackupSyncService>(&service.name_any(), json!({"metadata": {"finalizers": null}}))
+                .await;
         }
-        let background = DeleteParams { propagation_policy: Some(PropagationPolicy::Background), ..DeleteParams::default() };
+        let background = DeleteParams {
+            propagation_policy: Some(PropagationPolicy::Background),
+            ..DeleteParams::default()
+        };
         drop(Api::<Namespace>::all(self.client.clone()).delete(&self.namespace, &background).await);
         let regions: Api<Region> = Api::all(self.client.clone());
         for region in regions.list_metadata(&ListParams::default()).await.unwrap() {
@@ -345,7 +361,8 @@ fn merge(into: &mut Value, more: Value) {
 
 /// Status, reason and message of a condition; empty when it is not there.
 pub fn condition(service: &BackupSyncService, type_: &str) -> (String, String, String) {
-    let found = service.status.as_ref().and_then(|status| farshore::api::condition::find(&status.conditions, type_));
+    let found =
+        service.status.as_ref().and_then(|status| farshore::api::condition::find(&status.conditions, type_));
     found.map(|c| (c.status.clone(), c.reason.clone(), c.message.clone())).unwrap_or_default()
 }
 

@@ -39,7 +39,9 @@ pub fn decide(instance: &DatabaseInstance, found: &Found, now: Timestamp) -> Dat
         conditions: conditions(&old.conditions, generation, now, said(instance, found, phase)),
     });
     let backup_sync = eligibility(&next, region.as_ref(), claims);
-    next.status.map(|status| DatabaseInstanceStatus { backup_sync: Some(backup_sync), ..status }).unwrap_or_default()
+    next.status
+        .map(|status| DatabaseInstanceStatus { backup_sync: Some(backup_sync), ..status })
+        .unwrap_or_default()
 }
 
 fn said(instance: &DatabaseInstance, found: &Found, phase: Option<InstancePhase>) -> Vec<Said> {
@@ -58,9 +60,11 @@ fn said(instance: &DatabaseInstance, found: &Found, phase: Option<InstancePhase>
     let (verdict, reason, message) = match (phase, &found.answer) {
         (Some(InstancePhase::Running), Some(_)) => (Verdict::True, "Answers", format!("{uri} answers")),
         (Some(InstancePhase::Running), None) => (Verdict::True, "Declared", "declared to run".to_owned()),
-        (Some(InstancePhase::Stopped), _) => {
-            (Verdict::False, "Stopped", format!("instance {name} is declared to be stopped; set declaredState: Running once it runs"))
-        }
+        (Some(InstancePhase::Stopped), _) => (
+            Verdict::False,
+            "Stopped",
+            format!("instance {name} is declared to be stopped; set declaredState: Running once it runs"),
+        ),
         (_, Some(Err(why))) => (
             Verdict::False,
             "Unreachable",

@@ -84,7 +84,8 @@ fn answering(region: &Region, answer: Answer, now: Timestamp) -> RegionStatus {
         let message = format!("{} answers", region.spec.object_store.endpoint);
         vec![(READY, Verdict::True, "Answers".to_owned(), message)]
     };
-    let healed = old.outage.as_ref().map(|outage| PastOutage { since: outage.since.clone(), until: Time(now) });
+    let healed =
+        old.outage.as_ref().map(|outage| PastOutage { since: outage.since.clone(), until: Time(now) });
     RegionStatus {
         observed_generation: region.metadata.generation,
         conditions: conditions(&old.conditions, region.metadata.generation, now, said),
@@ -98,7 +99,8 @@ fn answering(region: &Region, answer: Answer, now: Timestamp) -> RegionStatus {
 fn clock_offset(old: Option<String>, answer: Answer) -> Option<String> {
     let Some(offset) = answer.offset else { return old };
     let seconds = offset.as_secs();
-    let known = old.as_deref().and_then(|text| text.strip_suffix('s')).and_then(|text| text.parse::<i64>().ok());
+    let known =
+        old.as_deref().and_then(|text| text.strip_suffix('s')).and_then(|text| text.parse::<i64>().ok());
     if known.is_some_and(|known| known.abs_diff(seconds) <= 1) { old } else { Some(format!("{seconds}s")) }
 }
 
@@ -165,7 +167,10 @@ spec: {objectStore: {endpoint: \"http://minio.east:9000\"}}
     }
 
     fn down() -> Result<Answer, NoAnswer> {
-        Err(NoAnswer { reason: "StoreUnreachable", message: "http://minio.east:9000 does not answer: refused".to_owned() })
+        Err(NoAnswer {
+            reason: "StoreUnreachable",
+            message: "http://minio.east:9000 does not answer: refused".to_owned(),
+        })
     }
 
     fn up(seconds: i64) -> Result<Answer, NoAnswer> {
@@ -203,7 +208,8 @@ spec: {objectStore: {endpoint: \"http://minio.east:9000\"}}
     #[test]
     fn p08_clocks_more_than_15_min_apart_are_named() {
         let mut east = region();
-        for (seconds, reason) in [(0, "Answers"), (899, "Answers"), (-1000, "ClockSkew"), (1000, "ClockSkew")] {
+        for (seconds, reason) in [(0, "Answers"), (899, "Answers"), (-1000, "ClockSkew"), (1000, "ClockSkew")]
+        {
             look(&mut east, Breaker::default(), up(seconds), 0);
             assert_eq!(ready(&east).1, reason, "{seconds}");
         }

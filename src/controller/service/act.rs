@@ -22,6 +22,7 @@ use crate::{
         Context, Error, FIELD_MANAGER,
         context::{uid_of, unless_gone},
         events::Announcement,
+        jobs::RUN_ID,
         status::publish,
     },
 };
@@ -137,7 +138,12 @@ fn finalizer_patch(service: &BackupSyncService, wanted: bool) -> Option<serde_js
     }}))
 }
 
-async fn end_job(namespace: &str, job: &str, config_map: Option<&str>, context: &Context) -> Result<(), Error> {
+async fn end_job(
+    namespace: &str,
+    job: &str,
+    config_map: Option<&str>,
+    context: &Context,
+) -> Result<(), Error> {
     unless_gone(context.api::<Job>(namespace).delete(job, &DeleteParams::background()).await)?;
     if let Some(config_map) = config_map {
         unless_gone(context.api::<ConfigMap>(namespace).delete(config_map, &DeleteParams::default()).await)?;
@@ -152,20 +158,29 @@ async fn create(service: &BackupSyncService, children: Children, context: &Conte
     post::<Role>(&role, context).await?;
     post::<RoleBinding>(&role_binding, context).await?;
     if post::<Job>(&job, context).await? {
+        let run_id = job.annotations().get(RUN_ID).cloned().unwrap_or_default();
+        context.keep_run(&uid_of(service), &run_id);
         return Ok(());
     }
     // A Job of that name counts only if it was made for this very service.
     let namespace = service.namespace().unwrap_or_default();
-    let Some(there) = unless_gone(context.api::<Job>(&namespace).get(&job.name_any()).await)? else { return Ok(()) };
+    let Some(there) = unless_gone(context.api::<Job>(&namespace).get(&job.name_any()).await)? else {
+        return Ok(());
+    };
     let uid = uid_of(service);
-    let ours = there.owner_references().iter().any(|owner| owner.uid == uid && owner.controller == Some(true));
+    let ours =
+        there.owner_references().iter().any(|owner| owner.uid == uid && owner.controller == Some(true));
     if ours { Ok(()) } else { Err(Error::NameTaken { kind: "Job", namespace, name: job.name_any() }) }
 }
 
 /// Creates an object; false when one of that name is there. Names hold a hash of the owner's UID.
 async fn post<K>(object: &K, context: &Context) -> Result<bool, Error>
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Serialize + DeserializeOwned + Clone + Debug,
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Serialize
+        + DeserializeOwned
+        + Clone
+        + Debug,
 {
     let api = context.api::<K>(&object.namespace().unwrap_or_default());
     let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };

@@ -17,8 +17,8 @@ use super::{
 };
 use crate::{
     api::{
-        AcceptedSource, BackupSyncService, BackupSyncServiceStatus, DeletionPolicy, FailureSide, RUN_REQUESTED,
-        Region, ServicePhase,
+        AcceptedSource, BackupSyncService, BackupSyncServiceStatus, DeletionPolicy, FailureSide,
+        RUN_REQUESTED, Region, ServicePhase,
         condition::{ACCEPTED, READY, RECONCILING, STALLED, Verdict},
     },
     controller::{
@@ -66,9 +66,13 @@ pub fn decide(
     let mut decision = match (&service.metadata.deletion_timestamp, standing) {
         (_, Standing::OtherRegion { silent }) => other_region(service, silent, now),
         (Some(deleted), _) => deletion::decide(service, observed, (options, deleted.0), now)?,
-        (None, Standing::Out { waiting, reason, message }) => out(service, observed, (waiting, reason, message), now),
+        (None, Standing::Out { waiting, reason, message }) => {
+            out(service, observed, (waiting, reason, message), now)
+        }
         (None, Standing::Accepted { source }) => accepted(service, observed, (source, None), options, now)?,
-        (None, Standing::Orphaned { source, gone }) => orphaned(service, observed, (source, gone), options, now)?,
+        (None, Standing::Orphaned { source, gone }) => {
+            orphaned(service, observed, (source, gone), options, now)?
+        }
     };
     if let Some(status) = &decision.status {
         let old = service.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
@@ -86,8 +90,11 @@ fn other_region(service: &BackupSyncService, silent: bool, now: Timestamp) -> De
         return Decision::default();
     }
     let region = &service.spec.target.region;
-    let message = format!("no controller here serves region {region}; run one with --regions {region}, or choose another spec.target.region");
-    let said = [READY, ACCEPTED].map(|type_| (type_, Verdict::False, "OtherRegion".to_owned(), message.clone()));
+    let message = format!(
+        "no controller here serves region {region}; run one with --regions {region}, or choose another spec.target.region"
+    );
+    let said =
+        [READY, ACCEPTED].map(|type_| (type_, Verdict::False, "OtherRegion".to_owned(), message.clone()));
     Decision { status: Some(outside(service, said.to_vec(), now)), ..Decision::default() }
 }
 
@@ -118,7 +125,12 @@ fn out(
     Decision {
         status: Some(outside(service, said, now)),
         // Accepted before, for another source: its worker must not go on.
-        end: observed.syncs.iter().filter(|job| !job.deleting).map(|job| (job.name.clone(), Some(job.config_map.clone()))).collect(),
+        end: observed
+            .syncs
+            .iter()
+            .filter(|job| !job.deleting)
+            .map(|job| (job.name.clone(), Some(job.config_map.clone())))
+            .collect(),
         // What it waits for is watched; this is for what was missed.
         next_look: Duration::from_secs(15),
         ..Decision::default()
@@ -134,7 +146,13 @@ fn accepted(
 ) -> Result<Decision, Error> {
     let blocked = blocked(observed, options, orphan);
     let view = View { service, observed, blocked: blocked.as_ref(), timing: &options.timing, now };
-    let message = format!("service {} copies the backups of DatabaseInstance {} from region {} to region {}", service.name_any(), service.spec.instance_ref.name, source.region, service.spec.target.region);
+    let message = format!(
+        "service {} copies the backups of DatabaseInstance {} from region {} to region {}",
+        service.name_any(),
+        service.spec.instance_ref.name,
+        source.region,
+        service.spec.target.region
+    );
     let told = view.accepted((ACCEPTED, Verdict::True, "Accepted".to_owned(), message));
     let mut decision = Decision {
         finalizer: Some(service.spec.deletion_policy == DeletionPolicy::Delete),
@@ -169,7 +187,11 @@ fn all(observed: &Observed) -> Vec<(String, Option<String>)> {
 }
 
 /// A task goes with the last Job that has it.
-fn with_tasks(observed: &Observed, end: &[String], start: Option<&Children>) -> Vec<(String, Option<String>)> {
+fn with_tasks(
+    observed: &Observed,
+    end: &[String],
+    start: Option<&Children>,
+) -> Vec<(String, Option<String>)> {
     let kept = |map: &String| {
         let others = observed.syncs.iter().filter(|job| !end.contains(&job.name));
         others.map(|job| &job.config_map).any(|other| other == map)
@@ -184,10 +206,8 @@ fn blocked(observed: &Observed, options: &Options, orphan: Option<(String, Strin
     if let Some((reason, message)) = orphan {
         return Some(Blocked { side: None, reason, message });
     }
-    let sides = [
-        (FailureSide::Source, &observed.source_region),
-        (FailureSide::Target, &observed.target_region),
-    ];
+    let sides =
+        [(FailureSide::Source, &observed.source_region), (FailureSide::Target, &observed.target_region)];
     sides.into_iter().find_map(|(side, region)| region_blocks(side, region.as_ref(), options))
 }
 
@@ -203,11 +223,15 @@ fn region_blocks(side: FailureSide, region: Option<&Region>, options: &Options) 
     if let Some((reason, message)) = outage(region) {
         return Some(Blocked { side: Some(side), reason, message });
     }
-    let asked = region.status.as_ref().is_some_and(|status| status.observed_generation == region.metadata.generation);
+    let asked =
+        region.status.as_ref().is_some_and(|status| status.observed_generation == region.metadata.generation);
     (!asked).then(|| Blocked {
         side: None,
         reason: "RegionNotAsked".to_owned(),
-        message: format!("region {} has not been asked yet whether it answers; it will be within seconds", region.name_any()),
+        message: format!(
+            "region {} has not been asked yet whether it answers; it will be within seconds",
+            region.name_any()
+        ),
     })
 }
 
@@ -241,9 +265,13 @@ fn next_job(
     // A shift that goes on for another task ends at once, whether its successor can start or not.
     let start = plan.start.take().filter(|_| !blocked);
     let children = start.map(|start| {
-        let earlier = service.status.as_ref().and_then(|status| status.observed.as_ref()).map(|report| report.run_id.clone());
+        let earlier = service
+            .status
+            .as_ref()
+            .and_then(|status| status.observed.as_ref())
+            .map(|report| report.run_id.clone());
         let newest = observed.syncs.iter().map(|job| job.run_id.clone()).max();
-        let run_id = names::run_id(&uid, now, earlier.max(newest).as_deref());
+        let run_id = names::run_id(&uid, now, earlier.max(newest).max(observed.last_run.clone()).as_deref());
         let work = Work::Sync { mode: sync.mode, instance };
         Box::new(objects::children(service, (&written, work), (&start, run_id), options))
     });
@@ -274,12 +302,17 @@ fn news(service: &BackupSyncService) -> Vec<(&'static str, Announcement)> {
     if let Some(value) = service.annotations().get(RUN_REQUESTED)
         && value.parse::<Timestamp>().is_err()
     {
-        let note = format!("service {name}: {RUN_REQUESTED} is {value:?}, which is no RFC 3339 time like 2026-11-21T08:00:00Z; nothing is run for it");
+        let note = format!(
+            "service {name}: {RUN_REQUESTED} is {value:?}, which is no RFC 3339 time like 2026-11-21T08:00:00Z; nothing is run for it"
+        );
         news.push(("request", Announcement::warning("MalformedRunRequest", note)));
     }
     let report = service.status.as_ref().and_then(|status| status.observed.as_ref());
     if let Some(finding) = report.and_then(|report| report.findings.first()) {
-        news.push(("finding", Announcement::warning(&finding.reason, format!("service {name}: {}", finding.message))));
+        news.push((
+            "finding",
+            Announcement::warning(&finding.reason, format!("service {name}: {}", finding.message)),
+        ));
     }
     news
 }
@@ -288,7 +321,11 @@ fn adoption(service: &BackupSyncService, source: &AcceptedSource) -> Vec<Announc
     let old = service.status.as_ref().and_then(|status| status.source.as_ref());
     let Some(old) = old.filter(|old| old.instance_uid != source.instance_uid) else { return Vec::new() };
     let name = &service.spec.instance_ref.name;
-    let note = format!("DatabaseInstance {name} is there again with a new UID ({} before); service {} goes on with it", old.instance_uid, service.name_any());
+    let note = format!(
+        "DatabaseInstance {name} is there again with a new UID ({} before); service {} goes on with it",
+        old.instance_uid,
+        service.name_any()
+    );
     vec![Announcement::normal("InstanceAdopted", note)]
 }
 
@@ -305,19 +342,36 @@ fn orphaned(
     let name = service.name_any();
     if !gone {
         let message = format!("DatabaseInstance {instance} can't be read; correct it and apply it again");
-        return accepted(service, observed, (source, Some(("InstanceUnreadable".to_owned(), message))), options, now);
+        return accepted(
+            service,
+            observed,
+            (source, Some(("InstanceUnreadable".to_owned(), message))),
+            options,
+            now,
+        );
     }
     let since = source.gone_since.clone().unwrap_or(Time(now));
     let end = since.0 + options.timing.instance_grace;
     let end_text = end.round(jiff::Unit::Second).unwrap_or(end);
-    let message = format!("DatabaseInstance {instance} is gone; service {name} is deleted at {end_text} unless an instance of that name is there again");
+    let message = format!(
+        "DatabaseInstance {instance} is gone; service {name} is deleted at {end_text} unless an instance of that name is there again"
+    );
     let source = AcceptedSource { gone_since: Some(since), ..source };
-    let mut decision = accepted(service, observed, (source, Some(("InstanceGone".to_owned(), message.clone()))), options, now)?;
+    let mut decision = accepted(
+        service,
+        observed,
+        (source, Some(("InstanceGone".to_owned(), message.clone()))),
+        options,
+        now,
+    )?;
     decision.news.push(("gone", Announcement::warning("InstanceGone", message)));
     if end + SignedDuration::from_millis(1) <= now {
         decision.delete = true;
-        let note = format!("DatabaseInstance {instance} has been gone for {:?}; service {name} is deleted, its backups go by deletionPolicy {:?}", options.timing.instance_grace, service.spec.deletion_policy);
-        decision.announcements.push(Announcement::warning("InstanceDeleted", note));
+        let note = format!(
+            "DatabaseInstance {instance} has been gone for {:?}; service {name} is deleted, its backups go by deletionPolicy {:?}",
+            options.timing.instance_grace, service.spec.deletion_policy
+        );
+        decision.news.push(("deleted", Announcement::warning("InstanceDeleted", note)));
     }
     let wait = earliest(vec![Some(end)], now);
     decision.next_look = if decision.next_look.is_zero() { wait } else { decision.next_look.min(wait) };

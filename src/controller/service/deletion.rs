@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     api::{
-        ABANDON_PURGE, AcceptedSource, BackupSyncService, BackupSyncServiceStatus, DeletionPolicy, PURGE_FINALIZER,
-        ServicePhase,
+        ABANDON_PURGE, AcceptedSource, BackupSyncService, BackupSyncServiceStatus, DeletionPolicy,
+        PURGE_FINALIZER, ServicePhase,
         condition::{PURGE_BLOCKED, READY, RECONCILING, Verdict},
     },
     controller::{
@@ -59,11 +59,14 @@ pub fn decide(
         return Ok(Decision { obituary: Some(obituary(service, &place)), ..let_go(observed, Vec::new()) });
     }
     if service.spec.deletion_policy == DeletionPolicy::Retain {
-        let note = format!("service {name} is deleted and its backups stay at {place} (deletionPolicy: Retain)");
+        let note =
+            format!("service {name} is deleted and its backups stay at {place} (deletionPolicy: Retain)");
         return Ok(let_go(observed, vec![Announcement::normal("Retained", note)]));
     }
     if let Some(at) = abandoned(service, deleted) {
-        let note = format!("the purge of service {name} is abandoned by {ABANDON_PURGE}: {at}; what it has not deleted stays at {place}");
+        let note = format!(
+            "the purge of service {name} is abandoned by {ABANDON_PURGE}: {at}; what it has not deleted stays at {place}"
+        );
         return Ok(let_go(observed, vec![Announcement::warning("PurgeAbandoned", note)]));
     }
     if observed.sync_pods > 0 || observed.syncs.iter().any(JobView::is_active) {
@@ -74,8 +77,12 @@ pub fn decide(
     }
     let due = deleted + service.spec.purge_delay.get();
     if now < due {
-        let message = format!("the backups of service {name} at {place} are deleted from {due} on (purgeDelay {}); deletionPolicy: Retain still keeps them", service.spec.purge_delay);
-        let wait = Duration::try_from(now.duration_until(due)).unwrap_or_default() + Duration::from_millis(100);
+        let message = format!(
+            "the backups of service {name} at {place} are deleted from {due} on (purgeDelay {}); deletionPolicy: Retain still keeps them",
+            service.spec.purge_delay
+        );
+        let wait =
+            Duration::try_from(now.duration_until(due)).unwrap_or_default() + Duration::from_millis(100);
         return Ok(Decision { next_look: wait, ..waiting(service, ("PurgeDelayed", message), None, now) });
     }
     purging(service, observed, (source, &place, options), now)
@@ -87,7 +94,10 @@ fn place(service: &BackupSyncService) -> String {
 }
 
 fn ends(jobs: &[JobView]) -> Vec<(String, Option<String>)> {
-    jobs.iter().filter(|job| !job.deleting).map(|job| (job.name.clone(), Some(job.config_map.clone()))).collect()
+    jobs.iter()
+        .filter(|job| !job.deleting)
+        .map(|job| (job.name.clone(), Some(job.config_map.clone())))
+        .collect()
 }
 
 /// Nothing holds it any more; what still runs goes with it.
@@ -103,7 +113,9 @@ fn obituary(service: &BackupSyncService, place: &str) -> Announcement {
     let note = if service.spec.deletion_policy == DeletionPolicy::Retain {
         format!("namespace {namespace} is deleted; the backups of service {name} stay at {place}")
     } else {
-        format!("namespace {namespace} is deleted before the backups of service {name} could be: they stay at {place}; delete them there, or create a service for the same source and target to adopt them")
+        format!(
+            "namespace {namespace} is deleted before the backups of service {name} could be: they stay at {place}; delete them there, or create a service for the same source and target to adopt them"
+        )
     };
     Announcement::warning("PurgeSkipped", note)
 }
@@ -152,7 +164,10 @@ fn purging(
     }
     let blocked = blocked(observed, now);
     let words = blocked.clone().map(|(reason, message)| (reason, hint(service, &message)));
-    let message = words.as_ref().map_or_else(|| format!("the backups of service {name} at {place} are being deleted"), |(_, message)| message.clone());
+    let message = words.as_ref().map_or_else(
+        || format!("the backups of service {name} at {place} are being deleted"),
+        |(_, message)| message.clone(),
+    );
     let reason = if words.is_some() { "PurgeBlocked" } else { "Deleting" };
     let mut decision = waiting(service, (reason, message), words, now);
     let Some(target) = observed.target_region.as_ref() else { return Ok(decision) };
@@ -166,22 +181,29 @@ fn purging(
             let attempt = job.attempt.saturating_add(1);
             let at = job.ended().unwrap_or(now) + backoff::pause(attempt).min(LONGEST);
             if at > now {
-                decision.next_look = Duration::try_from(now.duration_until(at)).unwrap_or_default() + Duration::from_millis(100);
+                decision.next_look = Duration::try_from(now.duration_until(at)).unwrap_or_default()
+                    + Duration::from_millis(100);
                 return Ok(decision);
             }
             Start { slot: format!("purge-after:{}", job.uid), attempt, request: None }
         }
     };
     if start.attempt == 0 {
-        let note = format!("the backups of service {name} at {place} are being deleted; deletionPolicy: Retain, or {ABANDON_PURGE}: <RFC 3339 time>, stops it");
+        let note = format!(
+            "the backups of service {name} at {place} are being deleted; deletionPolicy: Retain, or {ABANDON_PURGE}: <RFC 3339 time>, stops it"
+        );
         decision.announcements.push(Announcement::normal("PurgeStarted", note));
     }
     let written = task::write(&task::purge(service, source, target))?;
     let uid = service.uid().unwrap_or_default();
     let run_id = names::run_id(&uid, now, observed.purges.iter().map(|job| job.run_id.as_str()).max());
     // Old ones go; one is enough to look at.
-    decision.end = ends(&observed.purges[..observed.purges.len().saturating_sub(1)]).into_iter().map(|(job, _)| (job, None)).collect();
-    decision.start = Some(Box::new(objects::children(service, (&written, Work::Purge), (&start, run_id), options)));
+    decision.end = ends(&observed.purges[..observed.purges.len().saturating_sub(1)])
+        .into_iter()
+        .map(|(job, _)| (job, None))
+        .collect();
+    decision.start =
+        Some(Box::new(objects::children(service, (&written, Work::Purge), (&start, run_id), options)));
     Ok(decision)
 }
 
@@ -197,18 +219,22 @@ fn hint(service: &BackupSyncService, cause: &str) -> String {
 /// Why the purge does not go on.
 fn blocked(observed: &Observed, now: Timestamp) -> Option<(String, String)> {
     let Some(region) = observed.target_region.as_ref() else {
-        return Some(("UnknownRegion".to_owned(), "the target's Region is not there any more; create it again".to_owned()));
+        return Some((
+            "UnknownRegion".to_owned(),
+            "the target's Region is not there any more; create it again".to_owned(),
+        ));
     };
     if let Some(down) = outage(region) {
         return Some(down);
     }
-    let failed = observed.purges.iter().rev().find_map(job_trouble).map(|trouble| (trouble.reason, trouble.message));
+    let failed =
+        observed.purges.iter().rev().find_map(job_trouble).map(|trouble| (trouble.reason, trouble.message));
     match worker(&observed.purges, observed.words.as_ref()) {
         Worker::Serving => None,
-        Worker::Starting { since, why } if since + START <= now => {
-            Some(why.or(failed).unwrap_or_else(|| ("WorkerNotStarting".to_owned(), "no pod of it works".to_owned())))
-        }
+        Worker::Starting { since, why } if since + START <= now => Some(
+            why.or(failed)
+                .unwrap_or_else(|| ("WorkerNotStarting".to_owned(), "no pod of it works".to_owned())),
+        ),
         Worker::Starting { .. } | Worker::Idle => failed,
     }
 }
-

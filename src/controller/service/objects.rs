@@ -15,7 +15,7 @@ use k8s_openapi::{
 };
 use kube::{Resource, ResourceExt};
 
-use super::{pod::pod_spec, plan::Start, task::Written};
+use super::{plan::Start, pod::pod_spec, task::Written};
 use crate::{
     api::{BackupSyncService, DatabaseInstance, GROUP},
     controller::{
@@ -161,7 +161,9 @@ fn owner(service: &BackupSyncService) -> Option<OwnerReference> {
 
 fn job_spec(work: Work<'_>, template: PodTemplateSpec) -> JobSpec {
     let deadline = match work {
-        Work::Sync { mode: TaskMode::Shift { seconds }, .. } => i64::try_from(seconds).ok().map(|s| s + OVERTIME),
+        Work::Sync { mode: TaskMode::Shift { seconds }, .. } => {
+            i64::try_from(seconds).ok().map(|s| s + OVERTIME)
+        }
         Work::Sync { mode: TaskMode::Cycle, .. } | Work::Purge => None,
     };
     JobSpec {

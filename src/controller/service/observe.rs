@@ -49,6 +49,8 @@ pub struct Observed {
     /// The kubelet's, scheduler's or Job controller's own words on why no pod works.
     pub words: Option<Words>,
     pub terminating: bool,
+    /// Id of the last run that was started here.
+    pub last_run: Option<String>,
 }
 
 /// Takes a look.
@@ -81,11 +83,16 @@ pub async fn observe(service: &BackupSyncService, context: &Context) -> Result<O
         sync_pods,
         words,
         terminating: context.is_terminating(&namespace),
+        last_run: context.last_run(&uid_of(service)),
     })
 }
 
 /// Being gone has consequences: the cache alone is not believed.
-async fn instance(service: &BackupSyncService, namespace: &str, context: &Context) -> Result<Instance, Error> {
+async fn instance(
+    service: &BackupSyncService,
+    namespace: &str,
+    context: &Context,
+) -> Result<Instance, Error> {
     let name = &service.spec.instance_ref.name;
     if let Some(instance) = context.instance(namespace, name) {
         return Ok(Instance::There(Box::new(instance)));
@@ -114,10 +121,13 @@ fn jobs(service: &BackupSyncService, context: &Context, work: &str) -> (Vec<JobV
         .state_filter(|job| ours(job.labels()))
         .iter()
         // A label can be written by anyone; the owner's UID is ours.
-        .filter(|job| job.owner_references().iter().any(|owner| owner.uid == uid && owner.controller == Some(true)))
+        .filter(|job| {
+            job.owner_references().iter().any(|owner| owner.uid == uid && owner.controller == Some(true))
+        })
         .map(|job| {
             let job_uid = uid_of(job.as_ref());
-            let its: Vec<_> = views.iter().filter(|(owner, _)| *owner == job_uid).map(|(_, pod)| pod.clone()).collect();
+            let its: Vec<_> =
+                views.iter().filter(|(owner, _)| *owner == job_uid).map(|(_, pod)| pod.clone()).collect();
             JobView::new(job, &its)
         })
         .collect();
@@ -139,7 +149,8 @@ async fn words(job: &JobView, namespace: &str, context: &Context) -> Result<Opti
     let events = context.api::<Event>(namespace).list(&params).await?;
     let newest = events.items.into_iter().max_by_key(|event| {
         let seen = event.last_timestamp.as_ref().map(|time| time.0);
-        seen.or_else(|| event.event_time.as_ref().map(|time| time.0)).or_else(|| event.metadata.creation_timestamp.as_ref().map(|time| time.0))
+        seen.or_else(|| event.event_time.as_ref().map(|time| time.0))
+            .or_else(|| event.metadata.creation_timestamp.as_ref().map(|time| time.0))
     });
     Ok(newest.map(|event| {
         let reason = event.reason.unwrap_or_else(|| "WorkerNotStarting".to_owned());

@@ -6,8 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     controller::{
-        Timing, backoff, names,
+        Timing, backoff,
         jobs::{JobState, JobView},
+        names,
     },
     task::{ExitCode, TaskMode},
 };
@@ -91,9 +92,10 @@ fn due(wish: &Wish<'_>, current: &[&JobView], timing: &Timing, now: Timestamp) -
             Due::At(at, after(job, 0, wish))
         }
         (TaskMode::Cycle, Some(_), _) => Due::Never,
-        (TaskMode::Shift { .. }, None, None) => {
-            Due::At(caught_up(wish, timing, wish.created).unwrap_or(now), first(wish, format!("first:{}", wish.task)))
-        }
+        (TaskMode::Shift { .. }, None, None) => Due::At(
+            caught_up(wish, timing, wish.created).unwrap_or(now),
+            first(wish, format!("first:{}", wish.task)),
+        ),
         (TaskMode::Cycle, None, None) => first_cycle(wish, timing, now),
         (mode, None, Some(job)) => next(mode, job, wish, timing, now),
     }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::{
     api::core::v1::{
         Capabilities, ConfigMapVolumeSource, Container, HTTPGetAction, PodSecurityContext, PodSpec, Probe,
-        ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext, Toleration, Volume, VolumeMount,
+        ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext, Toleration, Volume,
+        VolumeMount,
     },
     apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString},
 };
@@ -15,7 +16,8 @@ use crate::{
     api::BackupSyncService,
     controller::Options,
     task::{
-        INSTANCE_CREDENTIALS_DIR, SOURCE_CREDENTIALS_DIR, TARGET_CREDENTIALS_DIR, TASK_DIR, TASK_KEY, WORKER_PORT,
+        INSTANCE_CREDENTIALS_DIR, SOURCE_CREDENTIALS_DIR, TARGET_CREDENTIALS_DIR, TASK_DIR, TASK_KEY,
+        WORKER_PORT,
     },
 };
 
@@ -48,7 +50,10 @@ pub fn pod_spec(service: &BackupSyncService, work: Work<'_>, run: &Run<'_>, opti
             fs_group: Some(USER),
             run_as_non_root: Some(true),
             run_as_user: Some(USER),
-            seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), ..SeccompProfile::default() }),
+            seccomp_profile: Some(SeccompProfile {
+                type_: "RuntimeDefault".to_owned(),
+                ..SeccompProfile::default()
+            }),
             ..PodSecurityContext::default()
         }),
         service_account_name: Some(run.service_account.to_owned()),
@@ -88,7 +93,10 @@ fn container(
         resources: Some(resources.unwrap_or_else(default_resources)),
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),
-            capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), ..Capabilities::default() }),
+            capabilities: Some(Capabilities {
+                drop: Some(vec!["ALL".to_owned()]),
+                ..Capabilities::default()
+            }),
             read_only_root_filesystem: Some(true),
             run_as_non_root: Some(true),
             ..SecurityContext::default()
@@ -126,8 +134,10 @@ fn mounts(service: &BackupSyncService, work: Work<'_>, config_map: &str) -> Vec<
     let target = &service.spec.target.credentials.secret_ref.name;
     let mut mounts = vec![
         mounted("task", TASK_DIR, |volume| {
-            volume.config_map =
-                Some(ConfigMapVolumeSource { name: config_map.to_owned(), ..ConfigMapVolumeSource::default() });
+            volume.config_map = Some(ConfigMapVolumeSource {
+                name: config_map.to_owned(),
+                ..ConfigMapVolumeSource::default()
+            });
         }),
         secret("target", TARGET_CREDENTIALS_DIR, target, false),
     ];

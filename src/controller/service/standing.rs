@@ -31,15 +31,19 @@ pub fn standing(service: &BackupSyncService, observed: &Observed, context: &Cont
     if !context.options.serves(&service.spec.target.region) {
         return Standing::OtherRegion { silent: spoken_for(service) };
     }
-    let accepted = service.status.as_ref().and_then(|status| status.source.clone()).filter(|_| is_accepted(service));
+    let accepted =
+        service.status.as_ref().and_then(|status| status.source.clone()).filter(|_| is_accepted(service));
     if let Some(source) = accepted.clone() {
         match &observed.instance {
             Instance::There(instance) => {
-                let place = observed.source_region.as_ref().map(|region| Place::of_instance(instance, region));
+                let place =
+                    observed.source_region.as_ref().map(|region| Place::of_instance(instance, region));
                 // A region that is gone changes nothing about what was accepted.
                 if place.is_none_or(|place| place == Some(Place::of_accepted(&source))) {
                     let instance_uid = instance.uid().unwrap_or_default();
-                    return Standing::Accepted { source: AcceptedSource { instance_uid, gone_since: None, ..source } };
+                    return Standing::Accepted {
+                        source: AcceptedSource { instance_uid, gone_since: None, ..source },
+                    };
                 }
             }
             Instance::Unreadable => return Standing::Orphaned { source, gone: false },

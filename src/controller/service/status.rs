@@ -119,7 +119,8 @@ impl View<'_> {
             return (Health::Troubled(failure), None);
         }
         if let (Worker::Idle, Some(Blocked { side, reason, message })) = (&worker, blocked) {
-            let trouble = Trouble { side: *side, reason: reason.clone(), message: message.clone(), permanent: false };
+            let trouble =
+                Trouble { side: *side, reason: reason.clone(), message: message.clone(), permanent: false };
             return (Health::Troubled(trouble), None);
         }
         (self.progress(known, worker == Worker::Serving), None)
@@ -138,7 +139,8 @@ impl View<'_> {
             return Health::First("FirstSync".to_owned(), message);
         };
         if cycle.latest_data_time_point.is_none() {
-            let findings = status.and_then(|status| status.observed.as_ref()).map(|report| report.findings.as_slice());
+            let findings =
+                status.and_then(|status| status.observed.as_ref()).map(|report| report.findings.as_slice());
             let found = findings.unwrap_or_default().iter().find(|finding| finding.reason == "NoFullBackup");
             let message = found.map_or_else(
                 || format!("no full backup yet: nothing can be restored from the target of service {name}"),
@@ -146,24 +148,30 @@ impl View<'_> {
             );
             return Health::First("NoFullBackup".to_owned(), message);
         }
-        let first = status.and_then(|status| status.phase).is_none_or(|phase| {
-            matches!(phase, ServicePhase::Pending | ServicePhase::Syncing)
-        });
+        let first = status
+            .and_then(|status| status.phase)
+            .is_none_or(|phase| matches!(phase, ServicePhase::Pending | ServicePhase::Syncing));
         if first && cycle.pending.objects > 0 {
-            let message = format!("service {name}: {} objects of the first copy are still to come", cycle.pending.objects);
+            let message = format!(
+                "service {name}: {} objects of the first copy are still to come",
+                cycle.pending.objects
+            );
             return Health::First("FirstSync".to_owned(), message);
         }
         Health::Synced
     }
 
     fn phase(&self, health: &Health, old: &BackupSyncServiceStatus) -> ServicePhase {
-        let started = self.observed.syncs.iter().any(|job| job.ready_pod().is_some()) || cycle(self.service).is_some();
+        let started =
+            self.observed.syncs.iter().any(|job| job.ready_pod().is_some()) || cycle(self.service).is_some();
         match health {
             Health::Synced => ServicePhase::Synced,
             Health::First(..) if started => ServicePhase::Syncing,
             Health::First(..) => ServicePhase::Pending,
             Health::Troubled(trouble) if trouble.permanent => ServicePhase::Failed,
-            Health::Troubled(_) if old.last_sync_time.is_some() || cycle(self.service).is_some() => ServicePhase::Stale,
+            Health::Troubled(_) if old.last_sync_time.is_some() || cycle(self.service).is_some() => {
+                ServicePhase::Stale
+            }
             Health::Troubled(_) => ServicePhase::Pending,
         }
     }
@@ -174,7 +182,9 @@ impl View<'_> {
             _ if self.service.spec.suspend => (
                 Verdict::True,
                 "Suspended".to_owned(),
-                format!("service {name} is suspended: nothing new is copied, what is at the target stays; set spec.suspend: false to go on"),
+                format!(
+                    "service {name} is suspended: nothing new is copied, what is at the target stays; set spec.suspend: false to go on"
+                ),
             ),
             Health::Synced => (Verdict::True, "Synced".to_owned(), self.synced()),
             Health::First(reason, message) => (Verdict::False, reason.clone(), message.clone()),
@@ -193,7 +203,9 @@ impl View<'_> {
             None => format!("the target holds what the source had at the last look{basis}"),
             Some(first) => format!(
                 "the target holds what the source had at the last look{basis}; {} finding(s), first {}: {}",
-                findings.len(), first.reason, first.message
+                findings.len(),
+                first.reason,
+                first.message
             ),
         }
     }
@@ -211,7 +223,9 @@ impl View<'_> {
         }
         match health {
             Health::Synced => None,
-            Health::First(reason, message) => Some((RECONCILING, Verdict::True, reason.clone(), message.clone())),
+            Health::First(reason, message) => {
+                Some((RECONCILING, Verdict::True, reason.clone(), message.clone()))
+            }
             Health::Troubled(trouble) => {
                 let type_ = if trouble.permanent { STALLED } else { RECONCILING };
                 Some((type_, Verdict::True, trouble.reason.clone(), self.steady(trouble)))
@@ -239,25 +253,45 @@ impl View<'_> {
             return said(Verdict::False, &down.0, down.1);
         }
         match cycle(self.service) {
-            Some(_) if works => said(Verdict::True, "Works", format!("region {}: listed and read in the last cycle", region.name_any())),
-            _ => said(Verdict::Unknown, "NotTried", format!("region {}: no worker has told yet", region.name_any())),
+            Some(_) if works => said(
+                Verdict::True,
+                "Works",
+                format!("region {}: listed and read in the last cycle", region.name_any()),
+            ),
+            _ => said(
+                Verdict::Unknown,
+                "NotTried",
+                format!("region {}: no worker has told yet", region.name_any()),
+            ),
         }
     }
 
     fn running(&self) -> Said {
         let name = &self.service.spec.instance_ref.name;
         let Some(instance) = self.observed.instance.get() else {
-            return (SOURCE_RUNNING, Verdict::Unknown, "InstanceGone".to_owned(), format!("DatabaseInstance {name} is not there"));
+            return (
+                SOURCE_RUNNING,
+                Verdict::Unknown,
+                "InstanceGone".to_owned(),
+                format!("DatabaseInstance {name} is not there"),
+            );
         };
         match instance_phase(instance) {
-            Some(InstancePhase::Running) => (SOURCE_RUNNING, Verdict::True, "Running".to_owned(), format!("DatabaseInstance {name} runs")),
+            Some(InstancePhase::Running) => {
+                (SOURCE_RUNNING, Verdict::True, "Running".to_owned(), format!("DatabaseInstance {name} runs"))
+            }
             Some(phase) => (
                 SOURCE_RUNNING,
                 Verdict::False,
                 format!("{phase:?}"),
                 format!("DatabaseInstance {name} is {phase:?}; what its store holds is still copied"),
             ),
-            None => (SOURCE_RUNNING, Verdict::Unknown, "NotAsked".to_owned(), format!("DatabaseInstance {name} has not been asked yet")),
+            None => (
+                SOURCE_RUNNING,
+                Verdict::Unknown,
+                "NotAsked".to_owned(),
+                format!("DatabaseInstance {name} has not been asked yet"),
+            ),
         }
     }
 
@@ -268,15 +302,24 @@ impl View<'_> {
             let completed_at = report.cycle.as_ref().map(|cycle| cycle.completed_at.clone());
             Some(RunRequest { requested_at: report.run_request.clone()?, completed_at })
         });
-        let told = told.filter(|told| old.last_run_request.as_ref().is_none_or(|last| last.requested_at != told.requested_at));
+        let told = told.filter(|told| {
+            old.last_run_request.as_ref().is_none_or(|last| last.requested_at != told.requested_at)
+        });
         let by_job = || {
             self.observed.syncs.iter().rev().find_map(|job| {
                 let requested_at = job.run_request.clone()?;
-                let at = job.ended().filter(|_| matches!(job.state, crate::controller::jobs::JobState::Succeeded { .. }))?;
-                Some(RunRequest { requested_at, completed_at: Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at)) })
+                let at = job
+                    .ended()
+                    .filter(|_| matches!(job.state, crate::controller::jobs::JobState::Succeeded { .. }))?;
+                Some(RunRequest {
+                    requested_at,
+                    completed_at: Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at)),
+                })
             })
         };
-        let by_job = by_job().filter(|job| old.last_run_request.as_ref().is_none_or(|last| last.requested_at < job.requested_at));
+        let by_job = by_job().filter(|job| {
+            old.last_run_request.as_ref().is_none_or(|last| last.requested_at < job.requested_at)
+        });
         told.or(by_job).or_else(|| old.last_run_request.clone())
     }
 
@@ -304,20 +347,36 @@ pub fn outage(region: &Region) -> Option<(String, String)> {
 fn not_starting(service: &BackupSyncService, why: Option<&(String, String)>) -> Trouble {
     let name = service.name_any();
     let (reason, message) = why.cloned().unwrap_or_else(|| {
-        ("WorkerNotStarting".to_owned(), "no pod of it works, and nobody says why; see kubectl describe job".to_owned())
+        (
+            "WorkerNotStarting".to_owned(),
+            "no pod of it works, and nobody says why; see kubectl describe job".to_owned(),
+        )
     });
-    Trouble { side: None, message: format!("the worker of service {name} does not work: {message}"), reason, permanent: false }
+    Trouble {
+        side: None,
+        message: format!("the worker of service {name} does not work: {message}"),
+        reason,
+        permanent: false,
+    }
 }
 
 fn contiguous(cycle: Option<&Cycle>) -> Said {
-    let said = |verdict, reason: &str, message: String| (WINDOW_CONTIGUOUS, verdict, reason.to_owned(), message);
+    let said =
+        |verdict, reason: &str, message: String| (WINDOW_CONTIGUOUS, verdict, reason.to_owned(), message);
     match cycle {
         None => said(Verdict::Unknown, "NotMeasured", "no cycle has ended yet".to_owned()),
-        Some(cycle) if cycle.gaps.is_empty() => said(Verdict::True, "NoGap", "the logs at the target have no hole within the retention".to_owned()),
+        Some(cycle) if cycle.gaps.is_empty() => said(
+            Verdict::True,
+            "NoGap",
+            "the logs at the target have no hole within the retention".to_owned(),
+        ),
         Some(cycle) => said(
             Verdict::False,
             "Gap",
-            format!("not every moment can be restored: {}; take a full backup to begin a new window", cycle.gaps.join("; ")),
+            format!(
+                "not every moment can be restored: {}; take a full backup to begin a new window",
+                cycle.gaps.join("; ")
+            ),
         ),
     }
 }

@@ -46,7 +46,9 @@ pub fn sync(
         retention_seconds: spec.retention.get().as_secs(),
         interval_seconds: spec.interval.get().as_secs(),
         mode: mode(service, options),
-        bytes_per_second: limits.and_then(|limits| limits.bytes_per_second.as_ref()).map(crate::api::ByteRate::get),
+        bytes_per_second: limits
+            .and_then(|limits| limits.bytes_per_second.as_ref())
+            .map(crate::api::ByteRate::get),
         requests_per_second: limits.and_then(|limits| limits.requests_per_second),
         instance_uri: endpoint.map(|endpoint| endpoint.uri.clone()),
     };

@@ -23,7 +23,9 @@ fn change(before: Option<&Condition>, now: &Condition, all: &[Condition]) -> Opt
     let message = now.message.as_str();
     match (now.type_.as_str(), now.status.as_str()) {
         (ACCEPTED, "True") if turned => Some(Announcement::normal("Accepted", message)),
-        (ACCEPTED, "False") if news && now.reason != "OtherRegion" => Some(Announcement::warning(&now.reason, message)),
+        (ACCEPTED, "False") if news && now.reason != "OtherRegion" => {
+            Some(Announcement::warning(&now.reason, message))
+        }
         (READY, "True") if news => Some(Announcement::normal(&now.reason, message)),
         (READY, _) if news && !QUIET.contains(&now.reason.as_str()) => {
             // What `Accepted` says is not said twice.
@@ -33,7 +35,9 @@ fn change(before: Option<&Condition>, now: &Condition, all: &[Condition]) -> Opt
         (WITHIN_RPO, "False") if turned => Some(Announcement::warning("RPOBreached", message)),
         (WITHIN_RPO, "True") if turned && was_bad => Some(Announcement::normal("RPORecovered", message)),
         (WINDOW_CONTIGUOUS, "False") if turned => Some(Announcement::warning("WindowSplit", message)),
-        (WINDOW_CONTIGUOUS, "True") if turned && was_bad => Some(Announcement::normal("WindowWhole", message)),
+        (WINDOW_CONTIGUOUS, "True") if turned && was_bad => {
+            Some(Announcement::normal("WindowWhole", message))
+        }
         (PURGE_BLOCKED, "True") if news => Some(Announcement::warning("PurgeBlocked", message)),
         _ => None,
     }
@@ -49,7 +53,12 @@ mod tests {
     #[test]
     fn p05_an_event_tells_each_change_once() {
         let said = |type_, verdict, reason: &str| {
-            conditions(&[], None, Timestamp::UNIX_EPOCH, vec![(type_, verdict, reason.to_owned(), "m".to_owned())])
+            conditions(
+                &[],
+                None,
+                Timestamp::UNIX_EPOCH,
+                vec![(type_, verdict, reason.to_owned(), "m".to_owned())],
+            )
         };
         let reasons = |old: &[Condition], new: &[Condition]| {
             changes(old, new).into_iter().map(|told| told.reason).collect::<Vec<_>>()
