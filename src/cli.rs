@@ -1,6 +1,7 @@
 //! The command line: reads what was typed, starts what was meant, says how it ended.
 
 mod backup;
+mod controller;
 mod crds;
 mod protected;
 mod telemetry;
@@ -44,6 +45,8 @@ enum LogFormat {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Runs the controller: decides and starts workers, moves no data itself.
+    Controller(Box<controller::Flags>),
     /// Runs one task of a worker's pod; the controller starts these.
     #[command(subcommand)]
     Worker(worker::Role),
@@ -68,6 +71,8 @@ pub enum Error {
     Backup(#[from] crate::backup::Error),
     #[error(transparent)]
     Store(#[from] crate::store::Error),
+    #[error(transparent)]
+    Controller(#[from] crate::controller::Error),
     #[error("{argument} is {value:?}: {expected}")]
     BadArgument { argument: &'static str, value: String, expected: &'static str },
     #[error("{0}")]
@@ -114,6 +119,7 @@ pub fn run() -> ExitCode {
 
 fn dispatch(command: Command) -> Result<ExitCode, Error> {
     match command {
+        Command::Controller(flags) => block_on(controller::run(*flags)),
         Command::Worker(role) => block_on(worker::run(role)),
         Command::Backup(command) => block_on(backup::run(command)),
         Command::Crds(flags) => crds::run(&flags),
