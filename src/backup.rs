@@ -6,6 +6,7 @@
 
 pub mod catalog;
 mod error;
+pub mod inspect;
 mod join;
 pub mod purge;
 pub mod reader;

@@ -17,7 +17,7 @@ fn time(text: &str) -> Timestamp {
 }
 
 /// A bucket with a sample's objects; what the sample leaves out is as long as its listing says.
-fn bucket(sample: &str) -> MemoryStore {
+pub fn bucket(sample: &str) -> MemoryStore {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples").join(sample);
     let store = MemoryStore::new("backups");
     for line in std::fs::read_to_string(folder.join("listing.jsonl")).unwrap().lines() {

@@ -5,4 +5,5 @@
 mod catalogs;
 #[path = "../support/history.rs"]
 mod history;
+mod inspecting;
 mod stories;

@@ -10,6 +10,7 @@ use farshore::{
     backup::{
         Error, Result,
         catalog::Format,
+        inspect::inspect,
         purge::purge,
         sync::{Clock, LogPosition, Mode, Place, Report, Session, SyncConfig, Update, run},
         window::Window,
@@ -546,6 +547,11 @@ async fn b14_walg_logs_are_written_one_after_another_oldest_first() {
     world.target.fault(Fault::once(Verb::Put, Failure::NotFound).on("000002.zst").with(slow));
     let report = world.once().await;
     assert_eq!(report.windows, [window("2026-11-21T02:51:19Z", "2026-11-21T02:54:24Z")]);
+    // Seen through its records, the copy tells the same.
+    let target = Arc::new(world.target.clone());
+    let seen = inspect(target, "copies/orders/", &Format::WalGMySQL, None).await.unwrap();
+    assert_eq!((&seen.windows, seen.latest), (&report.windows, report.latest));
+    assert_eq!((seen.copy_of.unwrap().source, seen.unknown.objects), (world.config.source.clone(), 0));
     let mut written = Vec::new();
     for number in 2..=6 {
         let key = format!("copies/orders/binlog_005/mysql-bin.00000{number}.zst");
