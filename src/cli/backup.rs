@@ -3,10 +3,11 @@
 use std::{io::Write, path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::{Args, Subcommand, ValueEnum};
+use jiff::Timestamp;
 
 use super::Error;
 use crate::{
-    backup::{self, sync::Place},
+    backup::{self, catalog::Format, sync::Place},
     store::{
         ObjectStore,
         credentials::Credentials,
@@ -16,8 +17,34 @@ use crate::{
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Shows what a bucket holds: bases, logs, gaps, windows, and whether a moment can be restored.
+    Inspect(Inspect),
     /// Deletes a copy that Farshore made: what its records name, in all versions, and nothing else.
     Purge(Purge),
+}
+
+#[derive(Debug, Args)]
+pub struct Inspect {
+    /// The set, like `s3://bucket/prefix`.
+    #[arg(value_name = "S3-URL")]
+    url: String,
+    /// Layout of the backups.
+    #[arg(long, value_enum)]
+    format: FormatName,
+    /// With format `files`: regular expression that fits the keys of full backups.
+    #[arg(long, value_name = "REGEX", required_if_eq("format", "files"))]
+    full: Option<String>,
+    /// With format `files`: regular expression that fits the keys of incremental backups or logs.
+    #[arg(long, value_name = "REGEX")]
+    incremental: Option<String>,
+    /// Moment to ask about, in RFC 3339: 2026-11-21T02:14:06Z
+    #[arg(long, value_name = "TIME")]
+    at: Option<String>,
+    /// How to print the answer.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+    #[command(flatten)]
+    store: StoreFlags,
 }
 
 #[derive(Debug, Args)]
@@ -59,6 +86,18 @@ struct StoreFlags {
     credentials_dir: Option<PathBuf>,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FormatName {
+    /// mariadb-operator: physicalbackup-*.xb*, server-*/binlogs
+    MariadbOperator,
+    /// WAL-G for MySQL and MariaDB
+    WalgMysql,
+    /// Percona Backup for MongoDB
+    Pbm,
+    /// Any tool, told by --full and --incremental
+    Files,
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum AddressingName {
     /// endpoint/bucket
@@ -67,11 +106,41 @@ enum AddressingName {
     Virtual,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
 /// Runs the command.
 pub async fn run(command: Command) -> Result<ExitCode, Error> {
     match command {
+        Command::Inspect(inspect) => self::inspect(inspect).await,
         Command::Purge(purge) => self::purge(purge).await,
     }
+}
+
+async fn inspect(flags: Inspect) -> Result<ExitCode, Error> {
+    let at = flags.at.as_deref().map(moment).transpose()?;
+    let (bucket, prefix) = s3_url(&flags.url)?;
+    let store = flags.store.open(&bucket)?;
+    let format = match flags.format {
+        FormatName::MariadbOperator => Format::MariaDBOperator,
+        FormatName::WalgMysql => Format::WalGMySQL,
+        FormatName::Pbm => Format::PerconaMongoDB,
+        FormatName::Files => {
+            Format::Files { full: flags.full.unwrap_or_default(), incremental: flags.incremental }
+        }
+    };
+    let found = backup::inspect::inspect(store, &prefix, &format, at).await?;
+    let mut out = std::io::stdout().lock();
+    match flags.output {
+        Output::Table => write!(out, "{found}")?,
+        Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(&found)?)?,
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn purge(flags: Purge) -> Result<ExitCode, Error> {
@@ -131,6 +200,14 @@ fn from_environment() -> Result<Credentials, Error> {
         })
     };
     Ok(Credentials::fixed(variable("AWS_ACCESS_KEY_ID")?, variable("AWS_SECRET_ACCESS_KEY")?))
+}
+
+fn moment(text: &str) -> Result<Timestamp, Error> {
+    text.parse().map_err(|_| Error::BadArgument {
+        argument: "--at",
+        value: text.to_owned(),
+        expected: "write a moment like 2026-11-21T02:14:06Z",
+    })
 }
 
 /// Bucket and prefix; the prefix is empty or ends in `/`.
