@@ -112,7 +112,9 @@ pub async fn inspect(
     let mut join = Join::open(None, &root, &manifest, "").await?;
     while let Some(row) = join.next().await? {
         for (etag, learned) in row.record.iter().flat_map(|record| &record.learned) {
-            learned.iter().for_each(|(what, answer)| answers.recall(&row.key, etag, *what, answer.clone()));
+            for (what, answer) in learned {
+                answers.recall(&row.key, etag, *what, answer.clone());
+            }
         }
         match (&row.target, row.stored()) {
             (Some(object), _) if service.is_none() => adapter.see(object),

@@ -9,6 +9,8 @@ mod entry;
 mod manifest;
 mod reading;
 mod service;
+#[cfg(test)]
+mod tests;
 
 use super::Error;
 use crate::store::{self, ETag, Side};

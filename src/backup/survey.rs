@@ -164,7 +164,18 @@ impl Fold {
             }
             return;
         }
-        let Some(stored) = row.stored() else { return };
+        let Some(stored) = row.stored() else {
+            // Learned of a log that was pruned, and that the source has let go by now.
+            let learned = row.record.is_some_and(|record| !record.learned.is_empty());
+            if learned
+                && row.source.is_none()
+                && self.source_adapter.is_some()
+                && survey.leftover.len() < MAX_NAMED
+            {
+                survey.leftover.push(row.key);
+            }
+            return;
+        };
         let object = stored.object(&row.key);
         if role == Role::Rewritten {
             Self::take_rewritten(survey, &row, object);
@@ -185,7 +196,11 @@ impl Fold {
         if row.target.is_some() && survey.damaged.len() < MAX_NAMED {
             survey.damaged.push(row.key.clone());
         }
-        if row.target.is_none() && row.source.is_none() && survey.leftover.len() < MAX_NAMED {
+        if row.target.is_none()
+            && row.source.is_none()
+            && self.source_adapter.is_some()
+            && survey.leftover.len() < MAX_NAMED
+        {
             survey.leftover.push(row.key.clone());
         }
         self.target_adapter.lost(&object.key);

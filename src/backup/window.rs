@@ -6,6 +6,8 @@
 
 mod prune;
 mod runs;
+#[cfg(test)]
+mod tests;
 
 use jiff::{Timestamp, TimestampRound, Unit};
 use serde::{Deserialize, Serialize};

@@ -6,4 +6,8 @@ mod catalogs;
 #[path = "../support/history.rs"]
 mod history;
 mod inspecting;
+mod random;
+#[path = "../support/stores.rs"]
+mod real;
+mod stores;
 mod stories;

@@ -43,12 +43,12 @@ impl Clock for Hand {
 }
 
 /// A server, its bucket, and the copy's bucket.
-struct World {
-    server: Server,
-    source: MemoryStore,
-    target: MemoryStore,
-    clock: Arc<Hand>,
-    config: SyncConfig,
+pub struct World {
+    pub server: Server,
+    pub source: MemoryStore,
+    pub target: MemoryStore,
+    pub clock: Arc<Hand>,
+    pub config: SyncConfig,
 }
 
 fn place(endpoint: &str, bucket: &str, prefix: &str) -> Place {
@@ -71,7 +71,7 @@ pub fn config(format: Format) -> SyncConfig {
 }
 
 impl World {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let now = time("2026-11-01T00:00:00Z");
         Self {
             server: Server::new(101, now),
@@ -82,18 +82,18 @@ impl World {
         }
     }
 
-    fn bucket(&self) -> impl FnMut(&str, bytes::Bytes, Timestamp) + use<> {
+    pub fn bucket(&self) -> impl FnMut(&str, bytes::Bytes, Timestamp) + use<> {
         let store = self.source.clone();
         move |key: &str, body: bytes::Bytes, at: Timestamp| store.seed(&format!("orders/{key}"), body, at)
     }
 
-    fn base(&mut self) -> String {
+    pub fn base(&mut self) -> String {
         let mut bucket = self.bucket();
         self.server.base(1000, &mut bucket)
     }
 
     /// Some seconds of work that end in a closed binlog.
-    fn work(&mut self, seconds: i64) -> String {
+    pub fn work(&mut self, seconds: i64) -> String {
         let mut bucket = self.bucket();
         self.server.pass(seconds / 2);
         self.server.commit();
@@ -103,11 +103,11 @@ impl World {
         key
     }
 
-    fn set_now(&self, now: Timestamp) {
+    pub fn set_now(&self, now: Timestamp) {
         *self.clock.0.lock().unwrap() = now;
     }
 
-    fn session(&self) -> Session {
+    pub fn session(&self) -> Session {
         Session {
             source: Arc::new(self.source.clone()),
             target: Arc::new(self.target.clone()),
@@ -117,11 +117,11 @@ impl World {
         }
     }
 
-    async fn once(&self) -> Report {
+    pub async fn once(&self) -> Report {
         sync_once(self.session()).await.unwrap()
     }
 
-    fn copied(&self) -> Vec<String> {
+    pub fn copied(&self) -> Vec<String> {
         let keys = self.target.keys();
         let ours = keys.iter().filter_map(|key| key.strip_prefix("copies/orders/"));
         ours.filter(|key| !key.starts_with(".farshore/")).map(str::to_owned).collect()

@@ -77,6 +77,9 @@ impl Manifest {
     /// # Errors
     /// [`Error::Store`], and [`Error::BadRecord`] for what can't be written as JSON.
     pub async fn append(&self, now: Timestamp, facts: Vec<(String, Fact)>) -> Result<()> {
+        if facts.is_empty() {
+            return Ok(());
+        }
         let order = self.next_order(now);
         let mut entries: Vec<Entry> =
             facts.into_iter().map(|(key, fact)| Entry { key, order, fact }).collect();

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::backup::{
     Error, Result,
-    catalog::{Answers, BaseKind, Mark, Object, gtid::Gtids},
+    catalog::{Answers, BaseKind, Catalog, Mark, Object, gtid::Gtids},
     records::{Fact, usage_key},
     survey::{Survey, Surveyor, learned_facts, scan_source},
     window::{Timeline, horizon, timeline},
@@ -40,6 +40,14 @@ pub(super) struct Memory {
     pub base_bytes: u64,
     /// Bases that could not be copied, and why, since the last report.
     pub refused: Vec<(String, String)>,
+}
+
+impl Memory {
+    fn learned(&self, log: &Object) -> Option<(String, Fact)> {
+        let answers = self.answers.lasting(&log.key, &log.etag);
+        let fact = || Fact::Learned { etag: log.etag.0.clone(), answers: answers.clone() };
+        (!answers.is_empty()).then(|| (log.key.clone(), fact()))
+    }
 }
 
 /// Runs one cycle. The base lane gets its orders before the logs are copied.
@@ -65,7 +73,7 @@ pub(super) async fn run(
         survey = look_again(&surveyor, memory, survey).await?;
     }
     hints::write(engine, &snapshots, &survey).await?;
-    let pruned = prune(engine, &survey, &plan).await?;
+    let pruned = prune(engine, memory, &survey, &plan).await?;
     if pruned > 0 {
         survey = look_again(&surveyor, memory, survey).await?;
     }
@@ -73,7 +81,7 @@ pub(super) async fn run(
     let line = timeline(&survey.target);
     let covered_until = covered(engine, position, &line).await;
     let findings = findings::of(engine, &source, &survey, &line, memory);
-    let written = save(engine, memory, &survey).await?;
+    let written = save(engine, memory, &survey, &source.catalog).await?;
     memory.rewritten = Some(std::mem::take(&mut source.rewritten));
     let pending = engine.counts.progress();
     let kind = |kind| survey.target.bases.iter().filter(|b| b.complete && b.kind == kind).count() as u64;
@@ -187,7 +195,7 @@ async fn copy_log(engine: &Engine, log: &LogCopy) -> Result<Done> {
     Ok(done)
 }
 
-async fn prune(engine: &Engine, survey: &Survey, plan: &Plan) -> Result<u64> {
+async fn prune(engine: &Engine, memory: &Memory, survey: &Survey, plan: &Plan) -> Result<u64> {
     let line = timeline(&survey.target);
     let horizon = horizon(engine.now(), line.latest, engine.config.retention);
     let prune = plan::prune(survey, &line, plan, horizon);
@@ -200,6 +208,9 @@ async fn prune(engine: &Engine, survey: &Survey, plan: &Plan) -> Result<u64> {
     }
     if !prune.is_empty() {
         deleted += deletion::delete(engine, &prune).await?;
+        // What was learned of them outlives them: while the source has them, it says that they are not needed.
+        let learned = prune.logs.iter().filter_map(|log| memory.learned(log));
+        engine.manifest.append(engine.now(), learned.collect()).await?;
     }
     Ok(deleted)
 }
@@ -223,7 +234,7 @@ async fn covered(
 }
 
 /// Writes down what was learned and what was written. Answers the bytes ever written.
-async fn save(engine: &Engine, memory: &mut Memory, survey: &Survey) -> Result<u64> {
+async fn save(engine: &Engine, memory: &mut Memory, survey: &Survey, source: &Catalog) -> Result<u64> {
     let mut facts = learned_facts(&mut memory.answers);
     let sent = engine.counts.sent();
     let total = survey.written_bytes.saturating_sub(memory.counted) + sent;
@@ -239,6 +250,7 @@ async fn save(engine: &Engine, memory: &mut Memory, survey: &Survey) -> Result<u
         .target
         .segments
         .iter()
+        .chain(&source.segments)
         .map(|segment| (segment.object.key.clone(), segment.object.etag.0.clone()))
         .collect();
     // What is recorded is recalled by the next look.

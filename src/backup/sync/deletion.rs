@@ -29,7 +29,8 @@ pub(super) async fn delete(engine: &Engine, prune: &Prune) -> Result<u64> {
         deleted += delete_base(engine, base).await?;
     }
     for page in prune.logs.chunks(PAGE) {
-        deleted += delete_page(engine, page).await?;
+        let keys: Vec<String> = page.iter().map(|log| log.location().to_owned()).collect();
+        deleted += delete_page(engine, &keys).await?;
     }
     Ok(deleted)
 }

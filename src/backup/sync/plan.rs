@@ -43,8 +43,8 @@ pub(super) struct Plan {
 pub(super) struct Prune {
     /// Children before their parents.
     pub bases: Vec<Base>,
-    /// Where they lie; oldest first.
-    pub logs: Vec<String>,
+    /// Oldest first.
+    pub logs: Vec<Object>,
 }
 
 impl Prune {
@@ -132,6 +132,6 @@ pub(super) fn prune(survey: &Survey, line: &Timeline, plan: &Plan, horizon: Opti
         !**kept && !plan.needed_logs.contains(&(segment.object.key.clone(), segment.object.etag.clone()))
     });
     let opaque = target.opaque.iter().filter(|object| object.modified < needed_since);
-    let logs = logs.map(|(segment, _)| segment.object.location()).chain(opaque.map(Object::location));
-    Prune { bases, logs: logs.map(str::to_owned).collect() }
+    let logs = logs.map(|(segment, _)| &segment.object).chain(opaque);
+    Prune { bases, logs: logs.cloned().collect() }
 }
