@@ -206,11 +206,15 @@ mod tests {
         }
     }
 
-    async fn serving(answer: &'static [u8]) -> String {
+    /// Serves one answer to all; `asked`: only after it was asked something, as HTTP has it.
+    async fn serving(asked: bool, answer: &'static [u8]) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
+                if asked {
+                    drop(stream.read(&mut [0; 1024]).await);
+                }
                 stream.write_all(answer).await.unwrap();
                 let mut rest = Vec::new();
                 drop(timeout(Duration::from_millis(200), stream.read_to_end(&mut rest)).await);
@@ -221,9 +225,9 @@ mod tests {
 
     #[tokio::test]
     async fn b05_a_greeting_tells_a_database_from_an_open_port() {
-        let greeting = serving(b"\x05\0\0\0\x0a10.1").await;
+        let greeting = serving(false, b"\x05\0\0\0\x0a10.1").await;
         assert_eq!(ask_mysql(&format!("mysql://{greeting}")).await, Ok(()));
-        let other = serving(b"SSH-2.0-OpenSSH_9.9\r\n").await;
+        let other = serving(false, b"SSH-2.0-OpenSSH_9.9\r\n").await;
         assert!(ask_mysql(&format!("mysql://{other}")).await.is_err());
         assert!(ask_mysql("mysql://127.0.0.1:1").await.is_err());
     }
@@ -234,9 +238,9 @@ mod tests {
 
     #[tokio::test]
     async fn p08_a_refusal_is_an_answer_and_an_error_is_none() {
-        let refusing = serving(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n").await;
+        let refusing = serving(true, b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n").await;
         assert!(ask_store(&store(&format!("http://{refusing}"))).await.is_ok());
-        let broken = serving(b"HTTP/1.1 503 Slow Down\r\ncontent-length: 0\r\n\r\n").await;
+        let broken = serving(true, b"HTTP/1.1 503 Slow Down\r\ncontent-length: 0\r\n\r\n").await;
         let error = ask_store(&store(&format!("http://{broken}"))).await.unwrap_err();
         assert_eq!(error.reason, "StoreUnreachable");
         assert!(error.message.contains(&broken), "{}", error.message);
