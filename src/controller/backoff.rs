@@ -7,7 +7,7 @@ use std::{
 };
 
 const FIRST: Duration = Duration::from_secs(5);
-const LONGEST: Duration = Duration::from_secs(300);
+const LONGEST: Duration = Duration::from_mins(5);
 
 /// Pause after so many failures in a row, the first being 1.
 #[must_use]

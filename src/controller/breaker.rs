@@ -22,7 +22,7 @@ impl Default for Pauses {
         Self {
             healthy: Duration::from_secs(30),
             first: Duration::from_secs(5),
-            longest: Duration::from_secs(120),
+            longest: Duration::from_mins(2),
             failures: 2,
         }
     }

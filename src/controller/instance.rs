@@ -1,4 +1,4 @@
-//! DatabaseInstance: whether it runs, and whether it can be given a service (`B12`).
+//! `DatabaseInstance`: whether it runs, and whether it can be given a service (`B12`).
 
 mod decide;
 
@@ -23,7 +23,7 @@ use crate::{
 /// While somebody may be waiting for the answer.
 const SOON: Duration = Duration::from_secs(30);
 /// The workers ask the engine itself; this is only to show whether it answers.
-const SELDOM: Duration = Duration::from_secs(300);
+const SELDOM: Duration = Duration::from_mins(5);
 
 /// One look at an instance.
 ///

@@ -120,9 +120,8 @@ impl Elector {
             }
             match tokio::time::timeout_at(renewed + RENEW_DEADLINE, self.step()).await {
                 Ok(Ok(true)) => renewed = tokio::time::Instant::now(),
-                Ok(Ok(false)) => return Err(Error::LeadershipLost { lease: self.name }),
+                Ok(Ok(false)) | Err(_) => return Err(Error::LeadershipLost { lease: self.name }),
                 Ok(Err(error)) => tracing::warn!(lease = %self.name, %error, "lease could not be renewed"),
-                Err(_) => return Err(Error::LeadershipLost { lease: self.name }),
             }
             if renewed.elapsed() >= RENEW_DEADLINE {
                 return Err(Error::LeadershipLost { lease: self.name });
@@ -145,15 +144,12 @@ impl Elector {
     async fn write(&mut self, lease: Option<Lease>, spec: LeaseSpec) -> kube::Result<bool> {
         let params = PostParams::default();
         // The resource version of what was read goes along: of two that take it, one is refused.
-        let written = match lease {
-            Some(mut lease) => {
-                lease.spec = Some(spec.clone());
-                self.api.replace(&self.name, &params, &lease).await
-            }
-            None => {
-                let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
-                self.api.create(&params, &Lease { metadata, spec: Some(spec.clone()) }).await
-            }
+        let written = if let Some(mut lease) = lease {
+            lease.spec = Some(spec.clone());
+            self.api.replace(&self.name, &params, &lease).await
+        } else {
+            let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
+            self.api.create(&params, &Lease { metadata, spec: Some(spec.clone()) }).await
         };
         match written {
             Ok(_) => {

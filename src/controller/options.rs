@@ -77,12 +77,12 @@ impl Default for Timing {
     fn default() -> Self {
         Self {
             probes: Some(Pauses::default()),
-            shift: Duration::from_secs(6 * 3600),
-            cycle_from: Duration::from_secs(30 * 60),
+            shift: Duration::from_hours(6),
+            cycle_from: Duration::from_mins(30),
             start_grace: Duration::from_secs(30),
-            instance_grace: Duration::from_secs(300),
+            instance_grace: Duration::from_mins(5),
             catch_up: Duration::from_secs(30),
-            recheck: Duration::from_secs(300),
+            recheck: Duration::from_mins(5),
         }
     }
 }

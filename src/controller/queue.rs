@@ -25,7 +25,7 @@ use super::{Context, Error, context::uid_of, watch::Watched};
 /// Reconciles of one kind at a time: each may wait for a probe, and the API server has other users.
 const CONCURRENCY: u16 = 32;
 /// Above what any reconcile should take: probes end after 5 s, requests after 15 s.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 
 /// A kind's reconcile.
 pub type Reconcile<K> = fn(Arc<K>, Arc<Context>) -> BoxFuture<'static, Result<Action, Error>>;

@@ -1,8 +1,9 @@
-//! BackupSyncService: acceptance, Jobs, status, deletion.
+//! `BackupSyncService`: acceptance, Jobs, status, deletion.
 
 mod act;
 mod decide;
 mod deletion;
+mod measured;
 mod objects;
 mod observe;
 mod plan;

@@ -65,7 +65,7 @@ pub async fn watch<K, F>(
                 }
             }
             Err(error) => {
-                tracing::warn!(kind = %K::kind(&()), %error, "watch was interrupted; it is taken up again")
+                tracing::warn!(kind = %K::kind(&()), %error, "watch was interrupted; it is taken up again");
             }
         }
     }
@@ -122,15 +122,12 @@ impl<K: Watched> Merge<K> {
         match object.0 {
             Ok(mut object) => {
                 object.meta_mut().managed_fields = None;
-                match self.early.as_mut() {
-                    Some(early) => {
-                        early.insert(key, object);
-                        Vec::new()
-                    }
-                    None => {
-                        self.writer.apply_watcher_event(&Event::Apply(object.clone()));
-                        vec![Seen::There(object)]
-                    }
+                if let Some(early) = self.early.as_mut() {
+                    early.insert(key, object);
+                    Vec::new()
+                } else {
+                    self.writer.apply_watcher_event(&Event::Apply(object.clone()));
+                    vec![Seen::There(object)]
                 }
             }
             Err(invalid) => {

@@ -28,7 +28,7 @@ use tokio::{net::TcpListener, sync::OnceCell, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 /// Longer than any step takes on a busy machine with two cores.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 pub async fn config() -> Config {
     static CRYPTO: Once = Once::new();

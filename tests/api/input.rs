@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use crate::cluster::World;
 
-async fn refused(result: kube::Result<impl std::fmt::Debug>, words: &str) {
+fn refused(result: kube::Result<impl std::fmt::Debug>, words: &str) {
     match result {
         Err(kube::Error::Api(status)) => {
-            assert!(status.message.contains(words), "{words:?} was to be in: {}", status.message)
+            assert!(status.message.contains(words), "{words:?} was to be in: {}", status.message);
         }
         other => panic!("{words:?} was to be refused; it was {other:?}"),
     }
@@ -38,7 +38,7 @@ async fn p02_a_service_that_can_not_be_is_refused_on_apply() {
         (json!({"instanceRef": {"name": ""}}), "instanceRef.name"),
     ];
     for (more, words) in cases {
-        refused(world.try_service("copy", "orders", more).await, words).await;
+        refused(world.try_service("copy", "orders", more).await, words);
     }
     world.end().await;
 }
@@ -52,11 +52,10 @@ async fn p02_what_can_not_be_changed_says_so_and_what_can_is_accepted() {
         json!({"target": {"prefix": "other/"}}),
         json!({"target": {"region": world.north}}),
     ] {
-        refused(world.try_service("copy", "orders", more).await, "can't be changed; delete this service")
-            .await;
+        refused(world.try_service("copy", "orders", more).await, "can't be changed; delete this service");
     }
     let other = json!({"instanceRef": {"name": "other"}, "target": {"prefix": "orders/"}});
-    refused(world.try_service("copy", "other", other).await, "instanceRef can't be changed").await;
+    refused(world.try_service("copy", "other", other).await, "instanceRef can't be changed");
     for more in [
         json!({"interval": "5s"}),
         json!({"interval": "1d"}),
@@ -92,7 +91,7 @@ async fn p02_an_instance_that_can_not_be_is_refused_on_apply() {
     ];
     for (mut spec, words) in cases {
         spec["region"] = json!(world.north);
-        refused(world.create::<DatabaseInstance>("DatabaseInstance", "orders", spec).await, words).await;
+        refused(world.create::<DatabaseInstance>("DatabaseInstance", "orders", spec).await, words);
     }
     world.end().await;
 }
@@ -112,7 +111,7 @@ async fn p02_a_region_that_can_not_be_is_refused_on_apply() {
         let body = json!({"apiVersion": "farshore.dev/v1alpha1", "kind": "Region", "metadata": {"name": format!("{}-bad", world.namespace)},
             "spec": {"objectStore": store}});
         let name = format!("{}-bad", world.namespace);
-        refused(api.patch(&name, &PatchParams::apply("tests"), &Patch::Apply(&body)).await, words).await;
+        refused(api.patch(&name, &PatchParams::apply("tests"), &Patch::Apply(&body)).await, words);
     }
     world.end().await;
 }

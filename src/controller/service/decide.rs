@@ -8,11 +8,12 @@ use kube::ResourceExt;
 
 use super::{
     deletion,
+    measured::measured,
     objects::{self, Children, Work},
     observe::{Instance, Observed},
     plan::{Plan, Wish, plan},
     standing::Standing,
-    status::{Blocked, View, cycle, outage},
+    status::{Blocked, View, outage},
     task, words,
 };
 use crate::{
@@ -36,7 +37,7 @@ pub struct Decision {
     pub finalizer: Option<bool>,
     /// `None`: the service is on its way out, or another's.
     pub status: Option<BackupSyncServiceStatus>,
-    /// Names of Jobs that shall go, with the ConfigMaps that go with them.
+    /// Names of Jobs that shall go, with the `ConfigMaps` that go with them.
     pub end: Vec<(String, Option<String>)>,
     /// A Job that shall be, with all that it needs.
     pub start: Option<Box<Children>>,
@@ -64,6 +65,10 @@ pub fn decide(
     now: Timestamp,
 ) -> Result<Decision, Error> {
     let mut decision = match (&service.metadata.deletion_timestamp, standing) {
+        // A namespace is never held up, whoever should have served it.
+        (Some(deleted), _) if observed.terminating => {
+            deletion::decide(service, observed, (options, deleted.0), now)?
+        }
         (_, Standing::OtherRegion { silent }) => other_region(service, silent, now),
         (Some(deleted), _) => deletion::decide(service, observed, (options, deleted.0), now)?,
         (None, Standing::Out { waiting, reason, message }) => {
@@ -285,7 +290,7 @@ fn healed(region: &Region) -> Option<Timestamp> {
 /// When the last cycle began that needs no repeating.
 fn last_cycle(service: &BackupSyncService) -> Option<Timestamp> {
     let report = service.status.as_ref()?.observed.as_ref()?;
-    cycle(service).filter(|_| report.failure.is_none()).map(|cycle| cycle.started_at.0)
+    measured(service).filter(|_| report.failure.is_none()).map(|measured| measured.cycle.started_at.0)
 }
 
 /// The annotation's value, when it is a time and was not honoured yet.

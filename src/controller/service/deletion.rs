@@ -32,7 +32,7 @@ use crate::{
 /// How often something that holds up a purge is looked at again.
 const AGAIN: Duration = Duration::from_secs(10);
 /// A purge is tried at least once in this time.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 /// A purge that has no working pod by then says so.
 const START: SignedDuration = SignedDuration::from_secs(15);
 

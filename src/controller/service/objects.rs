@@ -73,7 +73,7 @@ pub fn children(
     let meta = |child: String| metadata(service, child, work);
     let job_name = names::cut("", &name, &names::hash_of(&[&uid, &start.slot]));
     let annotations = annotations(service, (task, &config_map), (start, &run_id));
-    let run = Run { task: &task.hash, run_id: &run_id, config_map: &config_map, service_account: &identity };
+    let run = Run { task: &task.hash, id: &run_id, config_map: &config_map, service_account: &identity };
     let template = PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(pod_labels(service, work)),
@@ -104,7 +104,7 @@ pub fn children(
 /// What names a run inside its pod.
 pub struct Run<'a> {
     pub task: &'a str,
-    pub run_id: &'a str,
+    pub id: &'a str,
     pub config_map: &'a str,
     pub service_account: &'a str,
 }

@@ -146,7 +146,14 @@ async fn words(job: &JobView, namespace: &str, context: &Context) -> Result<Opti
     }
     let about = pod.map_or(&job.uid, |pod| &pod.uid);
     let params = ListParams::default().fields(&format!("involvedObject.uid={about},type=Warning")).limit(50);
-    let events = context.api::<Event>(namespace).list(&params).await?;
+    // Words are for people: a controller that may not read them still does its work.
+    let events = match context.api::<Event>(namespace).list(&params).await {
+        Ok(events) => events,
+        Err(error) => {
+            tracing::warn!(namespace, %error, "events can't be read, so nobody's words on a pod that does not start are known");
+            return Ok(None);
+        }
+    };
     let newest = events.items.into_iter().max_by_key(|event| {
         let seen = event.last_timestamp.as_ref().map(|time| time.0);
         seen.or_else(|| event.event_time.as_ref().map(|time| time.0))

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The next shift starts this long before one ends.
-const HAND_OVER: Duration = Duration::from_secs(60);
+const HAND_OVER: Duration = Duration::from_mins(1);
 /// A shift that ends sooner than this did not serve.
 const SHORT: SignedDuration = SignedDuration::from_secs(60);
 /// Finished Jobs that are kept for people to look at.

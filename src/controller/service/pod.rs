@@ -82,7 +82,7 @@ fn container(
     (resources, options): (Option<ResourceRequirements>, &Options),
 ) -> Container {
     let task = format!("{TASK_DIR}/{TASK_KEY}");
-    let args = ["worker", work.name(), "--task", &task, "--task-hash", run.task, "--run-id", run.run_id];
+    let args = ["worker", work.name(), "--task", &task, "--task-hash", run.task, "--run-id", run.id];
     Container {
         name: "worker".to_owned(),
         image: Some(options.worker_image.clone()),

@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
+use super::{measured::Measured, status::keep};
 use crate::{
     api::{
         BackupSyncService, Cycle, DatabaseInstance, TimePointBasis,
@@ -15,9 +16,10 @@ use crate::{
 pub fn within_rpo(
     service: &BackupSyncService,
     instance: Option<&DatabaseInstance>,
-    (cycle, current): (Option<&Cycle>, bool),
+    (measured, current): (Option<&Measured>, bool),
     now: Timestamp,
 ) -> (Said, Option<Timestamp>) {
+    let cycle = measured.map(|measured| &measured.cycle);
     let rpo = service.spec.rpo.get();
     let name = service.name_any();
     let latest = cycle.and_then(|cycle| cycle.latest_data_time_point.as_ref()).map(|time| time.0);
@@ -45,6 +47,11 @@ pub fn within_rpo(
         let message =
             format!("data is restorable up to {latest}{estimated}, within the rpo of {}", service.spec.rpo);
         return (said(Verdict::True, "Recent", message), Some(breaks + SignedDuration::from_secs(1)));
+    }
+    // A new run has not asked the engine yet; what the last one found out holds until its first cycle ends.
+    let old = service.status.as_ref().filter(|_| current && measured.is_some_and(|measured| !measured.fresh));
+    if let Some(kept) = old.and_then(|old| keep(old, WITHIN_RPO)) {
+        return (kept, None);
     }
     let (verdict, reason, why) = blame(service, instance, (cycle, current), latest);
     let message = format!(

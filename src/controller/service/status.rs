@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::{
+    measured::{Measured, measured},
     observe::Observed,
     rpo::within_rpo,
     worker::{Trouble, Worker, failure, worker},
@@ -18,7 +19,7 @@ use crate::{
         },
     },
     controller::{
-        Timing, names,
+        Timing,
         status::{Said, conditions},
     },
     rules::instance_phase,
@@ -60,14 +61,6 @@ pub struct Told {
     pub nudge: Option<String>,
 }
 
-/// The last cycle, when it is one of ours: of a run that was named by us for this very resource.
-#[must_use]
-pub fn cycle(service: &BackupSyncService) -> Option<&Cycle> {
-    let report = service.status.as_ref()?.observed.as_ref()?;
-    let uid = service.metadata.uid.as_deref().unwrap_or_default();
-    report.cycle.as_ref().filter(|_| names::is_run_of(uid, &report.run_id))
-}
-
 impl View<'_> {
     /// The status of an accepted service, but for `source` and the condition `Accepted`.
     #[must_use]
@@ -75,10 +68,11 @@ impl View<'_> {
         let Self { service, observed, blocked: _, timing: _, now } = self;
         let old = service.status.clone().unwrap_or_default();
         let (health, look_at_start) = self.health();
-        let cycle = cycle(service);
+        let measured = measured(service);
         let suspended = service.spec.suspend;
         let current = matches!(health, Health::Synced | Health::First(..)) && !suspended;
-        let (rpo, rpo_breaks) = within_rpo(service, observed.instance.get(), (cycle, current), *now);
+        let (rpo, rpo_breaks) =
+            within_rpo(service, observed.instance.get(), (measured.as_ref(), current), *now);
         let phase = if suspended { ServicePhase::Suspended } else { self.phase(&health, &old) };
         let mut said = vec![self.ready(&health), accepted];
         said.extend(self.kstatus(&health));
@@ -87,7 +81,7 @@ impl View<'_> {
             self.reachable(TARGET_REACHABLE, FailureSide::Target, &health),
             self.running(),
             rpo,
-            contiguous(cycle),
+            contiguous(measured.as_ref(), &old),
         ]);
         let generation = service.metadata.generation;
         let status = BackupSyncServiceStatus {
@@ -96,7 +90,7 @@ impl View<'_> {
             conditions: conditions(&old.conditions, generation, *now, said),
             source: old.source.clone(),
             last_run_request: self.run_request(&old),
-            ..figures(cycle, current)
+            ..figures(measured.map(|measured| measured.cycle), current)
         };
         let look = [look_at_start, rpo_breaks].into_iter().flatten().min();
         Told { status, look, nudge: self.nudge(&health) }
@@ -106,13 +100,13 @@ impl View<'_> {
         let (observed, blocked) = (self.observed, self.blocked);
         let worker = worker(&observed.syncs, observed.words.as_ref());
         let failure = failure(self.service, observed);
-        let known = cycle(self.service);
+        let known = measured(self.service);
         if let Worker::Starting { since, why } = &worker {
             let end = *since + self.timing.start_grace;
             if end <= self.now {
                 return (Health::Troubled(not_starting(self.service, why.as_ref())), None);
             }
-            let health = failure.map_or_else(|| self.progress(known, false), Health::Troubled);
+            let health = failure.map_or_else(|| self.progress(known.as_ref(), false), Health::Troubled);
             return (health, Some(end));
         }
         if let Some(failure) = failure {
@@ -123,14 +117,14 @@ impl View<'_> {
                 Trouble { side: *side, reason: reason.clone(), message: message.clone(), permanent: false };
             return (Health::Troubled(trouble), None);
         }
-        (self.progress(known, worker == Worker::Serving), None)
+        (self.progress(known.as_ref(), worker == Worker::Serving), None)
     }
 
     /// Whether the first copy is complete.
-    fn progress(&self, cycle: Option<&Cycle>, serving: bool) -> Health {
+    fn progress(&self, measured: Option<&Measured>, serving: bool) -> Health {
         let name = self.service.name_any();
         let status = self.service.status.as_ref();
-        let Some(cycle) = cycle else {
+        let Some(Measured { cycle, fresh }) = measured else {
             let message = if serving {
                 format!("the first copy of service {name} is under way")
             } else {
@@ -151,6 +145,12 @@ impl View<'_> {
         let first = status
             .and_then(|status| status.phase)
             .is_none_or(|phase| matches!(phase, ServicePhase::Pending | ServicePhase::Syncing));
+        if !fresh && status.and_then(|status| status.phase) == Some(ServicePhase::Syncing) {
+            return Health::First(
+                "FirstSync".to_owned(),
+                format!("the first copy of service {name} is under way"),
+            );
+        }
         if first && cycle.pending.objects > 0 {
             let message = format!(
                 "service {name}: {} objects of the first copy are still to come",
@@ -162,17 +162,16 @@ impl View<'_> {
     }
 
     fn phase(&self, health: &Health, old: &BackupSyncServiceStatus) -> ServicePhase {
-        let started =
-            self.observed.syncs.iter().any(|job| job.ready_pod().is_some()) || cycle(self.service).is_some();
+        let started = self.observed.syncs.iter().any(|job| job.ready_pod().is_some())
+            || measured(self.service).is_some();
         match health {
             Health::Synced => ServicePhase::Synced,
             Health::First(..) if started => ServicePhase::Syncing,
-            Health::First(..) => ServicePhase::Pending,
             Health::Troubled(trouble) if trouble.permanent => ServicePhase::Failed,
-            Health::Troubled(_) if old.last_sync_time.is_some() || cycle(self.service).is_some() => {
+            Health::Troubled(_) if old.last_sync_time.is_some() || measured(self.service).is_some() => {
                 ServicePhase::Stale
             }
-            Health::Troubled(_) => ServicePhase::Pending,
+            Health::First(..) | Health::Troubled(_) => ServicePhase::Pending,
         }
     }
 
@@ -196,8 +195,8 @@ impl View<'_> {
     fn synced(&self) -> String {
         let report = self.service.status.as_ref().and_then(|status| status.observed.as_ref());
         let findings = report.map(|report| report.findings.as_slice()).unwrap_or_default();
-        let cycle = cycle(self.service);
-        let estimated = cycle.is_some_and(|cycle| cycle.basis == TimePointBasis::Estimated);
+        let estimated =
+            measured(self.service).is_some_and(|measured| measured.cycle.basis == TimePointBasis::Estimated);
         let basis = if estimated { "; time points are estimated, the format can't prove them" } else { "" };
         match findings.first() {
             None => format!("the target holds what the source had at the last look{basis}"),
@@ -252,7 +251,7 @@ impl View<'_> {
         if let Some(down) = outage(region).filter(|_| !works) {
             return said(Verdict::False, &down.0, down.1);
         }
-        match cycle(self.service) {
+        match measured(self.service) {
             Some(_) if works => said(
                 Verdict::True,
                 "Works",
@@ -360,10 +359,14 @@ fn not_starting(service: &BackupSyncService, why: Option<&(String, String)>) -> 
     }
 }
 
-fn contiguous(cycle: Option<&Cycle>) -> Said {
+fn contiguous(measured: Option<&Measured>, old: &BackupSyncServiceStatus) -> Said {
     let said =
         |verdict, reason: &str, message: String| (WINDOW_CONTIGUOUS, verdict, reason.to_owned(), message);
-    match cycle {
+    if let Some(kept) = measured.filter(|measured| !measured.fresh).and_then(|_| keep(old, WINDOW_CONTIGUOUS))
+    {
+        return kept;
+    }
+    match measured.map(|measured| &measured.cycle) {
         None => said(Verdict::Unknown, "NotMeasured", "no cycle has ended yet".to_owned()),
         Some(cycle) if cycle.gaps.is_empty() => said(
             Verdict::True,
@@ -381,9 +384,21 @@ fn contiguous(cycle: Option<&Cycle>) -> Said {
     }
 }
 
+/// A condition as it is.
+#[must_use]
+pub fn keep(old: &BackupSyncServiceStatus, type_: &'static str) -> Option<Said> {
+    let kept = condition::find(&old.conditions, type_)?;
+    let verdict = match kept.status.as_str() {
+        "True" => Verdict::True,
+        "False" => Verdict::False,
+        _ => Verdict::Unknown,
+    };
+    Some((type_, verdict, kept.reason.clone(), kept.message.clone()))
+}
+
 /// What the target holds stays true whatever becomes of the worker; what is about now does not.
-fn figures(cycle: Option<&Cycle>, current: bool) -> BackupSyncServiceStatus {
-    let Some(cycle) = cycle.cloned() else { return BackupSyncServiceStatus::default() };
+fn figures(cycle: Option<Cycle>, current: bool) -> BackupSyncServiceStatus {
+    let Some(cycle) = cycle else { return BackupSyncServiceStatus::default() };
     let Cycle {
         started_at: _,
         completed_at,

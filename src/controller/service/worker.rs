@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::observe::Observed;
+use super::{measured::measured, observe::Observed};
 use crate::{
     api::{self, BackupSyncService, FailureSide},
     controller::jobs::{JobState, JobView, Words},
@@ -53,16 +53,10 @@ pub fn worker(jobs: &[JobView], words: Option<&Words>) -> Worker {
 #[must_use]
 pub fn failure(service: &BackupSyncService, observed: &Observed) -> Option<Trouble> {
     let report = service.status.as_ref().and_then(|status| status.observed.as_ref());
-    let cycle = report.and_then(|report| report.cycle.as_ref()).map(|cycle| cycle.completed_at.0);
+    let cycle = measured(service).map(|measured| measured.cycle.completed_at.0);
     let failed = observed.syncs.iter().rev().find(|job| matches!(job.state, JobState::Failed { .. }));
-    let newest = observed.syncs.last();
-    // Of a shift, the worker itself tells; it belongs to the newest run, or to one that is known to have failed.
-    let told = report.and_then(|report| {
-        let known = newest.is_none_or(|job| job.run_id <= report.run_id)
-            || failed.is_some_and(|job| job.run_id == report.run_id)
-            || cycle.is_none_or(|cycle| cycle < report.reported_at.0);
-        report.failure.as_ref().filter(|_| known)
-    });
+    // The worker's own words are gone with its next success.
+    let told = report.and_then(|report| report.failure.as_ref());
     if let Some(failure) = told {
         let permanent = failure.permanent;
         let api::Failure { side, reason, message, .. } = failure.clone();
