@@ -32,6 +32,9 @@ pub const RUN_REQUESTED: &str = "farshore.dev/run-requested";
 /// Annotation that lets a purge go that can't finish: the backups stay where they are. RFC 3339 time,
 /// not before the deletion.
 pub const ABANDON_PURGE: &str = "farshore.dev/abandon-purge";
+/// Label of a Namespace or a Region that gives it to one controller: the one whose Lease has this name
+/// (`--lease-name`). All others leave it alone. Without the label, every controller serves it.
+pub const CONTROLLER: &str = "farshore.dev/controller";
 /// Finalizer that holds a service until its target backups are purged (`B11`).
 pub const PURGE_FINALIZER: &str = "farshore.dev/purge";
 

@@ -1,7 +1,7 @@
 //! What every reconcile can reach.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 
 use super::{Error, Options, backoff::Backoff, breaker::Breaker, events::Recorder, metrics::Reconciles};
 use crate::{
-    api::{BackupSyncService, DatabaseInstance, Region},
+    api::{BackupSyncService, CONTROLLER, DatabaseInstance, Region},
     rules::Claim,
 };
 
@@ -212,6 +212,19 @@ impl Context {
         locked(&self.runs).remove(uid);
         locked(&self.told).retain(|(known, _), _| known != uid);
         self.backoff.reset(uid);
+    }
+
+    /// Whether an object with these labels is ours, and not given to another controller.
+    #[must_use]
+    pub fn is_ours(&self, labels: Option<&BTreeMap<String, String>>) -> bool {
+        labels.and_then(|labels| labels.get(CONTROLLER)).is_none_or(|name| *name == self.options.lease_name)
+    }
+
+    /// Whether the resources of a namespace are ours.
+    #[must_use]
+    pub fn serves_namespace(&self, namespace: &str) -> bool {
+        let known = self.caches.namespaces.get(&ObjectRef::new(namespace));
+        known.is_none_or(|namespace| self.is_ours(namespace.metadata.labels.as_ref()))
     }
 
     /// Whether a namespace is on its way out: nothing can be created there.

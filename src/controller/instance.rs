@@ -30,6 +30,9 @@ const SELDOM: Duration = Duration::from_mins(5);
 /// # Errors
 /// What the API server says.
 pub async fn reconcile(instance: Arc<DatabaseInstance>, context: Arc<Context>) -> Result<Action, Error> {
+    if !context.serves_namespace(&instance.namespace().unwrap_or_default()) {
+        return Ok(Action::requeue(context.options.timing.recheck));
+    }
     let pause = pause(&instance);
     let found = observe(&instance, &context, pause).await;
     let status = decide(&instance, &found, Timestamp::now());

@@ -25,7 +25,7 @@ pub async fn reconcile(region: Arc<Region>, context: Arc<Context>) -> Result<Act
     let Some(pauses) = context.options.timing.probes else {
         return Ok(Action::requeue(context.options.timing.recheck));
     };
-    if !is_needed(&region, &context) {
+    if !context.is_ours(region.metadata.labels.as_ref()) || !is_needed(&region, &context) {
         return Ok(Action::requeue(context.options.timing.recheck));
     }
     let found = observe(&region, &context).await;

@@ -18,7 +18,7 @@ mod worker;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use kube::runtime::controller::Action;
+use kube::{ResourceExt, runtime::controller::Action};
 
 use self::{act::apply, decide::decide, observe::observe, standing::standing};
 use super::{Context, Error};
@@ -29,6 +29,9 @@ use crate::api::{BackupSyncService, condition};
 /// # Errors
 /// What the API server says.
 pub async fn reconcile(service: Arc<BackupSyncService>, context: Arc<Context>) -> Result<Action, Error> {
+    if !context.serves_namespace(&service.namespace().unwrap_or_default()) {
+        return Ok(Action::requeue(context.options.timing.recheck));
+    }
     let observed = observe(&service, &context).await?;
     let standing = standing(&service, &observed, &context);
     let decision = decide(&service, &observed, standing, &context.options, Timestamp::now())?;

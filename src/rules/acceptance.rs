@@ -154,9 +154,13 @@ fn alone(facts: &Facts<'_>) -> Verdict<()> {
     me.accepted = facts.accepted_before;
     // What the instance has now counts, not what it had when it was accepted.
     me.source = facts.instance.zip(facts.source_region).and_then(|(i, r)| Place::of_instance(i, r));
-    let rivals =
-        || facts.others.iter().filter(|other| other.uid != me.uid && other.viable && other.precedes(&me));
-    if let Some(first) = rivals().find(|other| other.same_source(&me)) {
+    // Of several, the one that all the others give way to is named.
+    let first = |conflicts: fn(&Claim, &Claim) -> bool| {
+        let rivals = facts.others.iter().filter(|other| other.uid != me.uid && other.viable);
+        let rivals = rivals.filter(|other| other.precedes(&me) && conflicts(other, &me));
+        rivals.reduce(|a, b| if b.precedes(a) { b } else { a })
+    };
+    if let Some(first) = first(Claim::same_source) {
         return Err(refused(
             "HasService",
             format!(
@@ -165,7 +169,7 @@ fn alone(facts: &Facts<'_>) -> Verdict<()> {
             ),
         ));
     }
-    if let Some(first) = rivals().find(|other| other.same_target(&me)) {
+    if let Some(first) = first(Claim::same_target) {
         let target = &facts.service.spec.target;
         return Err(refused(
             "TargetTaken",

@@ -72,7 +72,7 @@ async fn b04_regions_must_differ_exist_offer_the_service_and_be_of_one_zone() {
     world.instance("orders", json!({})).await;
     let namespace = world.namespace.clone();
     let extra = |suffix: &str| format!("{namespace}-{suffix}");
-    world.region(&extra("alias"), "http://STORE.north:9000/").await;
+    world.region(&extra("alias"), &format!("http://{}:9000/", world.north.to_uppercase())).await;
     world.region_with(&extra("finance"), "http://finance:9000", json!({"zone": "Finance"})).await;
     world.region_with(&extra("without"), "http://without:9000", json!({"services": []})).await;
     let mut options = world.options();
@@ -206,7 +206,7 @@ async fn p07_one_leads_and_the_other_waits_and_losing_the_lease_ends_the_process
     let first = world.controller(options("first")).await;
     let leases = world.api::<k8s_openapi::api::coordination::v1::Lease>();
     let holder = || async {
-        let lease = leases.get_opt("farshore-controller").await.unwrap();
+        let lease = leases.get_opt(&world.namespace).await.unwrap();
         lease.and_then(|lease| lease.spec).and_then(|spec| spec.holder_identity)
     };
     let until_held = |by: &'static str| async move {
@@ -229,7 +229,7 @@ async fn p07_one_leads_and_the_other_waits_and_losing_the_lease_ends_the_process
     assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
     let patch = json!({"spec": {"holderIdentity": "thief", "leaseDurationSeconds": 15}});
     leases
-        .patch("farshore-controller", &kube::api::PatchParams::default(), &kube::api::Patch::Merge(&patch))
+        .patch(&world.namespace, &kube::api::PatchParams::default(), &kube::api::Patch::Merge(&patch))
         .await
         .unwrap();
     assert!(matches!(second.end().await, Err(Error::LeadershipLost { .. })));

@@ -9,7 +9,7 @@ use std::{
 };
 
 use farshore::{
-    api::{BackupSyncService, DatabaseInstance, Region},
+    api::{BackupSyncService, CONTROLLER, DatabaseInstance, Region},
     controller::{Error, Options, Pauses, Timing, run_with},
 };
 use k8s_openapi::{
@@ -20,7 +20,7 @@ use kube::{
     Api, Client, Config, Resource, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
     config::{KubeConfigOptions, Kubeconfig},
-    core::{NamespaceResourceScope, params::PropagationPolicy},
+    core::NamespaceResourceScope,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -90,14 +90,18 @@ impl World {
         let time = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_micros() % 10_000_000_000;
         let namespace = format!("api-{stem}-{time}");
         let object: Namespace = serde_json::from_value(json!({"metadata": {"name": namespace, "labels": {
-            "pod-security.kubernetes.io/enforce": "restricted"
+            "pod-security.kubernetes.io/enforce": "restricted",
+            // Another controller of the same cluster leaves it alone.
+            CONTROLLER: namespace,
         }}}))
         .unwrap();
         Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &object).await.unwrap();
         let (north, east) = (format!("{namespace}-north"), format!("{namespace}-east"));
         let world = Self { client, namespace, north, east, controllers: Vec::new() };
-        world.region(&world.north, "http://store.north:9000").await;
-        world.region(&world.east, "http://store.east:9000").await;
+        // Endpoints of their own: what is stored at one endpoint is one store, whatever the test.
+        for name in [&world.north, &world.east] {
+            world.region(name, &format!("http://{name}:9000")).await;
+        }
         world
     }
 
@@ -108,6 +112,7 @@ impl World {
             watch_namespaces: BTreeSet::from([self.namespace.clone()]),
             worker_image: "registry.invalid/farshore:none".to_owned(),
             leader_election: false,
+            lease_name: self.namespace.clone(),
             namespace: self.namespace.clone(),
             identity: "tests".to_owned(),
             timing: Timing {
@@ -160,7 +165,7 @@ impl World {
     pub async fn region_with(&self, name: &str, endpoint: &str, more: Value) -> Region {
         let mut spec = json!({"objectStore": {"endpoint": endpoint}});
         merge(&mut spec, more);
-        let body = json!({"apiVersion": "farshore.dev/v1alpha1", "kind": "Region", "metadata": {"name": name}, "spec": spec});
+        let body = json!({"apiVersion": "farshore.dev/v1alpha1", "kind": "Region", "metadata": {"name": name, "labels": {CONTROLLER: self.namespace}}, "spec": spec});
         let api: Api<Region> = Api::all(self.client.clone());
         api.patch(name, &PatchParams::apply("tests").force(), &Patch::Apply(&body)).await.unwrap()
     }
@@ -325,25 +330,44 @@ impl World {
         }
     }
 
-    /// Ends the controllers and takes everything away, without waiting for it.
+    /// Ends the controllers in good order; the rest goes with the world itself.
     pub async fn end(mut self) {
         for controller in std::mem::take(&mut self.controllers) {
             controller.stop().await.unwrap();
         }
-        for service in self.api::<BackupSyncService>().list(&ListParams::default()).await.unwrap() {
-            self.edit::<BackupSyncService>(&service.name_any(), json!({"metadata": {"finalizers": null}}))
-                .await;
+    }
+}
+
+impl Drop for World {
+    /// Takes everything away, without waiting for it, also when the test has failed.
+    fn drop(&mut self) {
+        for controller in &self.controllers {
+            controller.task.abort();
         }
-        let background = DeleteParams {
-            propagation_policy: Some(PropagationPolicy::Background),
-            ..DeleteParams::default()
-        };
-        drop(Api::<Namespace>::all(self.client.clone()).delete(&self.namespace, &background).await);
-        let regions: Api<Region> = Api::all(self.client.clone());
-        for region in regions.list_metadata(&ListParams::default()).await.unwrap() {
-            if region.name_any().starts_with(&self.namespace) {
-                drop(regions.delete(&region.name_any(), &background).await);
-            }
+        let namespace = self.namespace.clone();
+        let cleaner = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(take_away(&namespace));
+        });
+        if cleaner.join().is_err() {
+            eprintln!("{} could not be taken away", self.namespace);
+        }
+    }
+}
+
+async fn take_away(name: &str) {
+    let client = Client::try_from(config().await).unwrap();
+    let background = DeleteParams::background();
+    let services: Api<BackupSyncService> = Api::namespaced(client.clone(), name);
+    for service in services.list(&ListParams::default()).await.unwrap() {
+        let patch = json!({"metadata": {"finalizers": null}});
+        drop(services.patch(&service.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await);
+    }
+    drop(Api::<Namespace>::all(client.clone()).delete(name, &background).await);
+    let regions: Api<Region> = Api::all(client);
+    for region in regions.list_metadata(&ListParams::default()).await.unwrap() {
+        if region.name_any().starts_with(name) {
+            drop(regions.delete(&region.name_any(), &background).await);
         }
     }
 }

@@ -2,7 +2,13 @@
 //!
 //! Needs a cluster: `make test` starts one. Each test has a namespace and regions of its own.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test fails by panicking"
+)]
 
 mod acceptance;
 mod cluster;

@@ -55,6 +55,7 @@ async fn b06_p01_the_status_follows_the_workers_report_and_the_transition_times_
         .await;
     assert_eq!(syncing.status.as_ref().unwrap().phase, Some(ServicePhase::Syncing));
     world.report("copy", &job, json!({})).await;
+    finish(&world, &job, true, 0).await;
     let synced = world.until("copy", "be synced", |s| reason(s, "Ready") == "Synced").await;
     let found = synced.status.as_ref().unwrap();
     assert_eq!(found.phase, Some(ServicePhase::Synced));
