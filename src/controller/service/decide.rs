@@ -69,6 +69,8 @@ pub fn decide(
         (Some(deleted), _) if observed.terminating => {
             deletion::decide(service, observed, (options, deleted.0), now)?
         }
+        // What goes with its namespace is deleted next; nothing can be created or told there.
+        (None, _) if observed.terminating => Decision::default(),
         (_, Standing::OtherRegion { silent }) => other_region(service, silent, now),
         (Some(deleted), _) => deletion::decide(service, observed, (options, deleted.0), now)?,
         (None, Standing::Out { waiting, reason, message }) => {
@@ -221,7 +223,9 @@ fn region_blocks(side: FailureSide, region: Option<&Region>, options: &Options) 
         return Some(Blocked {
             side: Some(side),
             reason: "UnknownRegion".to_owned(),
-            message: "its Region is not there any more; ask an administrator to create it again".to_owned(),
+            message: format!(
+                "the Region of its {side:?} is not there any more; ask an administrator to create it again"
+            ),
         });
     };
     options.timing.probes?;
@@ -382,3 +386,7 @@ fn orphaned(
     decision.next_look = if decision.next_look.is_zero() { wait } else { decision.next_look.min(wait) };
     Ok(decision)
 }
+
+#[cfg(test)]
+#[path = "decide_tests.rs"]
+mod tests;
