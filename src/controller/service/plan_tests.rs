@@ -32,7 +32,7 @@ fn wish(mode: TaskMode, jobs: &[JobView]) -> Wish<'_> {
         uid: "uid",
         task: "task",
         mode,
-        interval: Duration::from_secs(3600),
+        interval: Duration::from_hours(1),
         jobs,
         last_cycle: None,
         request: None,
@@ -62,7 +62,7 @@ fn wait(wish: &Wish<'_>, now: i64) -> i64 {
         moment = plan.look.expect("a moment to look again");
         plan = super::plan(wish, &Timing::default(), moment);
     }
-    panic!("nothing is ever started: {plan:?}")
+    unreachable!("nothing is ever started: {plan:?}")
 }
 
 #[test]
