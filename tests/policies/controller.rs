@@ -1,0 +1,259 @@
+//! A stolen controller is worth no more than its job.
+
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        batch::v1::Job,
+        core::v1::{ConfigMap, ServiceAccount},
+        rbac::v1::{Role, RoleBinding},
+    },
+};
+use kube::{Api, Client, Resource, api::PostParams};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use crate::cluster::{Room, SYSTEM, acting_as, allowed, image, refused};
+
+const USER: &str = "system:serviceaccount:farshore-system:farshore";
+
+#[tokio::test]
+async fn p07_the_controller_can_read_no_secret_and_can_not_become_somebody_else() {
+    let room = Room::new("policy-canctl").await;
+    for namespace in ["", &room.namespace, SYSTEM, "kube-system"] {
+        for verb in ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"] {
+            let asked = json!({"namespace": namespace, "verb": verb, "resource": "secrets"});
+            assert!(!room.can(USER, asked.clone()).await, "{asked}");
+        }
+    }
+    for (verb, group, resource, subresource) in [
+        ("create", "", "pods", "exec"),
+        ("get", "", "pods", "log"),
+        ("create", "", "pods", ""),
+        ("create", "", "serviceaccounts", "token"),
+        ("patch", "batch", "jobs", ""),
+        ("update", "", "configmaps", ""),
+        ("patch", "rbac.authorization.k8s.io", "roles", ""),
+        ("escalate", "rbac.authorization.k8s.io", "roles", ""),
+        ("bind", "rbac.authorization.k8s.io", "roles", ""),
+        ("create", "rbac.authorization.k8s.io", "clusterrolebindings", ""),
+        ("impersonate", "", "users", ""),
+        ("impersonate", "", "serviceaccounts", ""),
+        ("patch", "admissionregistration.k8s.io", "validatingadmissionpolicies", ""),
+        ("delete", "admissionregistration.k8s.io", "validatingadmissionpolicybindings", ""),
+        ("patch", "apiextensions.k8s.io", "customresourcedefinitions", ""),
+        ("create", "farshore.dev", "backupsyncservices", ""),
+        ("patch", "farshore.dev", "databaseinstances", ""),
+        ("patch", "farshore.dev", "regions", ""),
+        ("use", "farshore.dev", "databaseinstances", ""),
+    ] {
+        let asked = json!({"namespace": room.namespace, "verb": verb, "group": group, "resource": resource,
+                           "subresource": subresource});
+        assert!(!room.can(USER, asked.clone()).await, "{asked}");
+    }
+}
+
+/// The controller, asking what would be.
+struct Controller {
+    client: Client,
+    namespace: String,
+}
+
+impl Controller {
+    async fn of(room: &Room) -> Self {
+        Self { client: acting_as(USER).await, namespace: room.namespace.clone() }
+    }
+
+    async fn create<K>(&self, object: &Value) -> kube::Result<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + std::fmt::Debug
+            + Serialize
+            + DeserializeOwned,
+    {
+        let object: K = serde_json::from_value(object.clone()).unwrap();
+        let api: Api<K> = Api::namespaced(self.client.clone(), &self.namespace);
+        api.create(&PostParams { dry_run: true, ..PostParams::default() }, &object).await
+    }
+}
+
+fn metadata() -> Value {
+    json!({
+        "name": "farshore-copy", "labels": {"app.kubernetes.io/managed-by": "farshore"},
+        "ownerReferences": [{"apiVersion": "farshore.dev/v1alpha1", "kind": "BackupSyncService", "name": "copy",
+                             "uid": "0", "controller": true}],
+    })
+}
+
+/// A Job as the controller makes it.
+fn job() -> Value {
+    json!({
+        "metadata": metadata(),
+        "spec": {"template": {"spec": {
+            "restartPolicy": "Never", "serviceAccountName": "farshore-copy",
+            "securityContext": {"runAsNonRoot": true, "runAsUser": 65532, "fsGroup": 65532,
+                                "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [{
+                "name": "worker", "image": image(), "args": ["worker", "sync"],
+                "securityContext": {"allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true,
+                                    "runAsNonRoot": true, "capabilities": {"drop": ["ALL"]}},
+            }],
+            "volumes": [
+                {"name": "task", "configMap": {"name": "farshore-copy"}},
+                {"name": "target", "secret": {"secretName": "target"}},
+                {"name": "scratch", "emptyDir": {}},
+            ],
+        }}},
+    })
+}
+
+fn put(object: &mut Value, pointer: &str, value: Value) {
+    let (parent, name) = pointer.rsplit_once('/').unwrap();
+    let parent = object.pointer_mut(parent).unwrap();
+    match (parent, name.parse::<usize>()) {
+        (Value::Array(items), Ok(at)) if at < items.len() => items[at] = value,
+        (Value::Array(items), _) => items.push(value),
+        (parent, _) => parent[name] = value,
+    }
+}
+
+fn changed(mut object: Value, pointer: &str, value: Value) -> Value {
+    put(&mut object, pointer, value);
+    object
+}
+
+const POD: &str = "/spec/template/spec";
+const IMAGE: &str = "only its own image";
+const RESTRICTED: &str = "as restricted as";
+const VOLUMES: &str = "mount only ConfigMaps, Secrets and empty directories";
+const OWNED: &str = "one of its resources owns";
+const LABELLED: &str = "app.kubernetes.io/managed-by=farshore";
+const ACCOUNT: &str = "their own service accounts";
+
+#[tokio::test]
+async fn p07_the_controller_starts_only_its_own_restricted_workers() {
+    let room = Room::new("policy-job").await;
+    let controller = Controller::of(&room).await;
+    allowed("its own Job", async || controller.create::<Job>(&job()).await).await;
+    let pod = |below: &str| format!("{POD}{below}");
+    for (pointer, value, words) in [
+        (pod("/containers/0/image"), json!("evil.invalid/shell"), IMAGE),
+        (pod("/containers/1"), json!({"name": "b", "image": "evil.invalid/shell"}), IMAGE),
+        (pod("/initContainers"), json!([{"name": "first", "image": image()}]), IMAGE),
+        (pod("/hostNetwork"), json!(true), RESTRICTED),
+        (pod("/hostPID"), json!(true), RESTRICTED),
+        (pod("/hostIPC"), json!(true), RESTRICTED),
+        (pod("/securityContext"), json!(null), RESTRICTED),
+        (pod("/securityContext/runAsNonRoot"), json!(false), RESTRICTED),
+        (pod("/securityContext/runAsUser"), json!(0), RESTRICTED),
+        (pod("/securityContext/seccompProfile"), json!({"type": "Unconfined"}), RESTRICTED),
+        (pod("/containers/0/securityContext/privileged"), json!(true), "privileged"),
+        (pod("/containers/0/securityContext/allowPrivilegeEscalation"), json!(true), RESTRICTED),
+        (pod("/containers/0/securityContext/readOnlyRootFilesystem"), json!(false), RESTRICTED),
+        (pod("/containers/0/securityContext/capabilities/drop"), json!([]), RESTRICTED),
+        (pod("/containers/0/securityContext/capabilities/add"), json!(["NET_ADMIN"]), RESTRICTED),
+        (pod("/containers/0/securityContext/runAsNonRoot"), json!(false), RESTRICTED),
+        (pod("/containers/0/securityContext/runAsUser"), json!(0), RESTRICTED),
+        (pod("/containers/0/securityContext/seccompProfile"), json!({"type": "Unconfined"}), RESTRICTED),
+        (pod("/containers/0/ports"), json!([{"containerPort": 80, "hostPort": 80}]), RESTRICTED),
+        (pod("/volumes/0"), json!({"name": "task", "hostPath": {"path": "/"}}), VOLUMES),
+        (
+            pod("/volumes/0"),
+            json!({"name": "task", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}),
+            VOLUMES,
+        ),
+        (pod("/serviceAccountName"), json!("default"), ACCOUNT),
+        (pod("/serviceAccountName"), json!(null), ACCOUNT),
+        ("/metadata/ownerReferences".to_owned(), json!([]), OWNED),
+        ("/metadata/ownerReferences/0/apiVersion".to_owned(), json!("v1"), OWNED),
+        ("/metadata/ownerReferences/0/controller".to_owned(), json!(false), OWNED),
+        ("/metadata/labels".to_owned(), json!({}), LABELLED),
+    ] {
+        let what = format!("{pointer} = {value}");
+        let changed = changed(job(), &pointer, value);
+        refused(&what, &[words], async || controller.create::<Job>(&changed).await).await;
+    }
+}
+
+#[tokio::test]
+async fn p07_the_controller_gives_no_more_than_one_resource_of_farshore_by_name() {
+    let room = Room::new("policy-role").await;
+    let controller = Controller::of(&room).await;
+    let rule = |group: &str, resource: &str, verbs: Value| json!({"apiGroups": [group], "resources": [resource], "resourceNames": ["copy"], "verbs": verbs});
+    let own = json!({"metadata": metadata(), "rules": [
+        rule("farshore.dev", "backupsyncservices", json!(["get", "list", "watch"])),
+        rule("farshore.dev", "backupsyncservices/status", json!(["patch"])),
+    ]});
+    allowed("a worker's Role", async || controller.create::<Role>(&own).await).await;
+
+    let about = "read one resource by name and report to its status";
+    let pods = rule("", "pods", json!(["get"]));
+    let all =
+        json!({"apiGroups": ["farshore.dev"], "resources": ["backupsyncservices"], "verbs": ["get", "list"]});
+    // Of Secrets, and of verbs, that it doesn't hold itself, RBAC speaks first.
+    for (changed_rule, words) in [
+        (pods, about),
+        (all, about),
+        (rule("farshore.dev", "databaseinstances", json!(["get"])), about),
+        (rule("farshore.dev", "backupsyncservices", json!(["delete"])), about),
+        (rule("farshore.dev", "backupsyncservices", json!(["patch"])), about),
+        (rule("", "secrets", json!(["get"])), "not currently held"),
+        (rule("farshore.dev", "*", json!(["*"])), "not currently held"),
+    ] {
+        let given = changed(own.clone(), "/rules/0", changed_rule.clone());
+        let what = format!("{changed_rule}");
+        refused(&what, &[words], async || controller.create::<Role>(&given).await).await;
+    }
+    let orphan = changed(own, "/metadata/ownerReferences", json!([]));
+    refused("without an owner", &[OWNED], async || controller.create::<Role>(&orphan).await).await;
+}
+
+#[tokio::test]
+async fn p07_the_controller_binds_its_own_roles_to_workers_only() {
+    let room = Room::new("policy-bind").await;
+    let controller = Controller::of(&room).await;
+    let rules = json!([{"apiGroups": ["farshore.dev"], "resources": ["backupsyncservices"],
+                        "resourceNames": ["copy"], "verbs": ["get"]}]);
+    let nobody = json!({"kind": "User", "name": "nobody"});
+    room.grant("farshore-copy", nobody.clone(), rules.clone()).await;
+    room.grant("other", nobody, rules).await;
+    let worker = json!({"kind": "ServiceAccount", "name": "farshore-copy", "namespace": room.namespace});
+    let own = json!({
+        "metadata": changed(metadata(), "/name", json!("farshore-new")), "subjects": [worker],
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "farshore-copy"},
+    });
+    allowed("a worker's binding", async || controller.create::<RoleBinding>(&own).await).await;
+
+    let binds = "binds only its own Roles";
+    let user = json!({"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "ann"});
+    let group =
+        json!({"kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": "system:serviceaccounts"});
+    for (pointer, value) in [
+        ("/subjects/0", user),
+        ("/subjects/0", group),
+        ("/subjects/0/name", json!("default")),
+        ("/subjects/0/namespace", json!(SYSTEM)),
+        ("/roleRef/name", json!("other")),
+        (
+            "/roleRef",
+            json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "farshore"}),
+        ),
+    ] {
+        let what = format!("{pointer} = {value}");
+        let binding = changed(own.clone(), pointer, value);
+        refused(&what, &[binds], async || controller.create::<RoleBinding>(&binding).await).await;
+    }
+}
+
+#[tokio::test]
+async fn p07_what_the_controller_makes_has_an_owner_and_a_label() {
+    let room = Room::new("policy-owner").await;
+    let controller = Controller::of(&room).await;
+    let own = json!({"metadata": metadata()});
+    allowed("a ConfigMap", async || controller.create::<ConfigMap>(&own).await).await;
+    allowed("a ServiceAccount", async || controller.create::<ServiceAccount>(&own).await).await;
+    let orphan = changed(own.clone(), "/metadata/ownerReferences", json!([]));
+    refused("a ConfigMap", &[OWNED], async || controller.create::<ConfigMap>(&orphan).await).await;
+    let bare = changed(own, "/metadata/labels", json!({}));
+    refused("an account", &[LABELLED], async || controller.create::<ServiceAccount>(&bare).await).await;
+}
