@@ -199,7 +199,11 @@ fn from_environment() -> Result<Credentials, Error> {
             Error::Missing(format!("{name} is not set: export the store's keys, or name a --credentials-dir"))
         })
     };
-    Ok(Credentials::fixed(variable("AWS_ACCESS_KEY_ID")?, variable("AWS_SECRET_ACCESS_KEY")?))
+    let (access_key, secret_key) = (variable("AWS_ACCESS_KEY_ID")?, variable("AWS_SECRET_ACCESS_KEY")?);
+    Ok(match std::env::var("AWS_SESSION_TOKEN") {
+        Ok(token) if !token.is_empty() => Credentials::temporary(access_key, secret_key, token),
+        _ => Credentials::fixed(access_key, secret_key),
+    })
 }
 
 fn moment(text: &str) -> Result<Timestamp, Error> {

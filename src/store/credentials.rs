@@ -69,6 +69,17 @@ impl Credentials {
         Self(Source::Fixed(Keys { access_key, secret_key, session_token: None }))
     }
 
+    /// Keys that never change, and hold with a token only.
+    #[must_use]
+    pub fn temporary(
+        access_key: impl Into<String>,
+        secret_key: impl Into<String>,
+        session_token: impl Into<String>,
+    ) -> Self {
+        let (access_key, secret_key) = (access_key.into(), Secret::new(secret_key));
+        Self(Source::Fixed(Keys { access_key, secret_key, session_token: Some(Secret::new(session_token)) }))
+    }
+
     /// Keys in files `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, where temporary,
     /// `AWS_SESSION_TOKEN` of a directory, as a Secret is mounted. Read at once, and again when
     /// the store refuses them.

@@ -95,7 +95,7 @@ pub fn uploads(bucket: &Bucket, prefix: &str) -> usize {
 
 /// The real MariaDB set of the samples: names below the prefix, and contents.
 pub fn sample_files() -> Vec<(String, Bytes)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples/mariadb-native-full/objects");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples/mariadb/objects");
     let mut files = Vec::new();
     collect(&root, &root, &mut files);
     assert!(files.len() > 10, "the sample set lies in {}", root.display());

@@ -25,7 +25,7 @@ pub(super) struct Files {
 impl Files {
     pub(super) fn new(full: &str, incremental: Option<&str>) -> Result<Self> {
         let compile = |pattern: &str| {
-            Regex::new(pattern)
+            Regex::new(&format!("^(?:{pattern})$"))
                 .map_err(|error| Error::BadPattern { pattern: pattern.to_owned(), cause: error.to_string() })
         };
         Ok(Self {

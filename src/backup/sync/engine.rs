@@ -217,6 +217,11 @@ impl Counts {
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
+    /// Bytes that went to the target without a copier.
+    pub(super) fn wrote(&self, bytes: u64) {
+        self.sent.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     pub(super) fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }

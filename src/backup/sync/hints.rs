@@ -62,8 +62,7 @@ pub(super) async fn snapshot(engine: &Engine, known: &[Object]) -> Result<Vec<Sn
 ///
 /// # Errors
 /// [`Error::Store`] when the target fails. The next cycle tries again.
-pub(super) async fn write(engine: &Engine, snapshots: &[Snapshot], survey: &Survey) -> Result<u64> {
-    let mut written = 0;
+pub(super) async fn write(engine: &Engine, snapshots: &[Snapshot], survey: &Survey) -> Result<()> {
     for snapshot in snapshots {
         let object = &snapshot.object;
         let last = survey.rewritten.iter().find(|(key, _)| *key == object.key).map(|(_, etag)| etag);
@@ -78,10 +77,10 @@ pub(super) async fn write(engine: &Engine, snapshots: &[Snapshot], survey: &Surv
             let put = engine.logs.target.store.put(&key, snapshot.body.clone(), &options).await;
             let put = put.map_err(|source| Error::Store { side: Side::Target, source })?;
             note_tag(engine, object, destination, &put.etag).await?;
-            written += object.size;
+            engine.counts.wrote(object.size);
         }
     }
-    Ok(written)
+    Ok(())
 }
 
 /// Large files may get another tag at the target than they had at the source.
