@@ -65,6 +65,7 @@ pub(super) struct Join {
     records: Records,
     record: Option<Record>,
     under: String,
+    after: Option<String>,
 }
 
 impl Join {
@@ -75,13 +76,24 @@ impl Join {
         manifest: &Manifest,
         under: &str,
     ) -> Result<Self> {
+        Self::open_after(source, target, manifest, (under, None)).await
+    }
+
+    /// The same, from the key after one on.
+    pub(super) async fn open_after(
+        source: Option<&Root>,
+        target: &Root,
+        manifest: &Manifest,
+        (under, after): (&str, Option<&str>),
+    ) -> Result<Self> {
         // The manifest first: whatever it names afterwards is found in the next look.
         let mut join = Self {
-            source: source.map(|root| Cursor::new(root, under)),
-            target: Cursor::new(target, under),
+            source: source.map(|root| Cursor::new(root, under, after)),
+            target: Cursor::new(target, under, after),
             records: manifest.read().await?,
             record: None,
             under: under.to_owned(),
+            after: after.map(str::to_owned),
         };
         join.next_record().await?;
         Ok(join)
@@ -125,6 +137,7 @@ impl Join {
         self.record = loop {
             match self.records.next().await? {
                 Some(record) if !record.key.starts_with(&self.under) => {}
+                Some(record) if self.after.as_ref().is_some_and(|after| record.key <= *after) => {}
                 other => break other,
             }
         };
@@ -142,8 +155,12 @@ struct Cursor {
 }
 
 impl Cursor {
-    fn new(root: &Root, under: &str) -> Self {
-        let request = ListRequest { prefix: format!("{}{under}", root.prefix), ..ListRequest::default() };
+    fn new(root: &Root, under: &str, after: Option<&str>) -> Self {
+        let request = ListRequest {
+            prefix: format!("{}{under}", root.prefix),
+            start_after: after.map(|after| format!("{}{after}", root.prefix)),
+            ..ListRequest::default()
+        };
         Self { root: root.clone(), request, page: VecDeque::new(), done: false, head: None }
     }
 

@@ -26,7 +26,8 @@ pub(super) struct Survey {
     pub foreign_keys: HashSet<String>,
     /// Keys that a copy holds with another content than the source has now, or something else lies at.
     pub taken: HashSet<String>,
-    /// Contents at the source that differ from what was copied under the same name.
+    /// Contents at the source that differ from what was copied under the same name; all logs, and the
+    /// first of the rest.
     pub changed: Vec<Object>,
     /// Keys of objects that are not what the manifest says.
     pub damaged: Vec<String>,
@@ -187,7 +188,8 @@ impl Fold {
                 survey.held_logs.insert((object.key.clone(), object.etag.clone()));
                 survey.taken.insert(row.key.clone());
             }
-            if row.source.is_some() && !row.unchanged() && role != Role::Unknown {
+            let news = role == Role::Log || survey.changed.len() < MAX_NAMED;
+            if row.source.is_some() && !row.unchanged() && news {
                 survey.changed.extend(row.source.clone());
             }
             self.target_adapter.see(&object);

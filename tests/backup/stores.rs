@@ -27,8 +27,8 @@ async fn upload(world: &World, store: &S3Store) {
 
 fn session(world: &World, source: &Arc<S3Store>, target: &Arc<S3Store>) -> Session {
     let mut session = Session { source: source.clone(), target: target.clone(), ..world.session() };
-    session.config.source.bucket = source.bucket().to_owned();
-    session.config.target.bucket = target.bucket().to_owned();
+    source.bucket().clone_into(&mut session.config.source.bucket);
+    target.bucket().clone_into(&mut session.config.target.bucket);
     session
 }
 

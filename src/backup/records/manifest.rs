@@ -7,7 +7,7 @@
 //! between leaves facts that are there twice, which does no harm.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -29,8 +29,14 @@ use crate::{
     store::{self, GetOptions, ListRequest, ObjectStore, PutOptions},
 };
 
-/// Runs of a level that are merged into one of the next.
+/// Runs of a level from which on they are merged into one of the next.
 const FAN_IN: usize = 8;
+/// Runs that are merged at once: each being read costs a decoder.
+const MERGED: usize = 16;
+/// How long a merge's inputs stay, for who is reading them.
+const GRACE_MICROS: u64 = 15 * 60 * 1_000_000;
+/// Appends after which a long copy merges by itself.
+const APPENDS: u64 = 16;
 /// Packed size at which a merge goes on in another object.
 const SEGMENT: usize = 4 << 20;
 /// Entries of an append that go into one object.
@@ -45,6 +51,10 @@ pub struct Manifest {
     prefix: String,
     /// The highest order seen or given.
     order: AtomicU64,
+    /// Appends since the last merge.
+    appends: AtomicU64,
+    /// One merge at a time.
+    merging: tokio::sync::Mutex<()>,
     /// Keys that are gone are remembered for ever: old versions of them may still lie there.
     keep_gone: bool,
 }
@@ -69,7 +79,14 @@ impl Manifest {
     /// A manifest below `prefix`. `keep_gone` where the bucket keeps versions.
     #[must_use]
     pub fn new(store: Arc<dyn ObjectStore>, prefix: &str, keep_gone: bool) -> Self {
-        Self { store, prefix: prefix.to_owned(), order: AtomicU64::new(0), keep_gone }
+        Self {
+            store,
+            prefix: prefix.to_owned(),
+            order: AtomicU64::new(0),
+            appends: AtomicU64::new(0),
+            merging: tokio::sync::Mutex::new(()),
+            keep_gone,
+        }
     }
 
     /// Adds facts. They hold when this returns; after an error some may.
@@ -92,8 +109,17 @@ impl Manifest {
                 packer.push(entry).map_err(|error| self.bad(&run, &error))?;
             }
             self.write(&run, 0, packer).await?;
+            self.appends.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    /// Merges when a long copy has appended much since the last merge.
+    ///
+    /// # Errors
+    /// As [`Manifest::compact`].
+    pub async fn compact_if_grown(&self, now: Timestamp) -> Result<()> {
+        if self.appends.load(Ordering::Relaxed) < APPENDS { Ok(()) } else { self.compact(now).await }
     }
 
     /// Everything that is known, key by key in bytewise order.
@@ -106,27 +132,33 @@ impl Manifest {
         Records::open(Arc::clone(&self.store), self.prefix.clone(), names).await
     }
 
-    /// Merges levels that have grown, and removes what was merged before. Cheap when nothing has.
+    /// Merges levels that have grown, and removes what was merged long enough ago. Cheap when nothing
+    /// has grown; does nothing while another merge of this process goes on.
     ///
     /// # Errors
     /// As [`Manifest::read`]. Nothing is lost by a failure.
     pub async fn compact(&self, now: Timestamp) -> Result<()> {
-        let (runs, replaced) = self.runs().await?;
-        self.remove(&replaced).await?;
-        let mut levels: BTreeMap<u32, Vec<Run>> = BTreeMap::new();
-        let total = runs.len();
-        for run in runs {
-            levels.entry(run.level).or_default().push(run);
-        }
-        for (level, runs) in levels {
-            if runs.len() >= FAN_IN {
-                let all = runs.len() == total;
-                let inputs: Vec<Vec<String>> = runs.into_iter().map(|run| run.names).collect();
-                // One level a call: the next call goes on.
-                return self.merge(now, level + 1, inputs, all).await;
+        let Ok(_merging) = self.merging.try_lock() else { return Ok(()) };
+        self.appends.store(0, Ordering::Relaxed);
+        loop {
+            let (runs, mut replaced) = self.runs().await?;
+            let late = self.micros(now).saturating_sub(GRACE_MICROS);
+            replaced.retain(|(order, _)| *order <= late);
+            // What was replaced first goes first: who names it must outlive it.
+            replaced.sort();
+            self.remove(replaced.iter().map(|(_, name)| name)).await?;
+            let mut levels: BTreeMap<u32, Vec<Run>> = BTreeMap::new();
+            let total = runs.len();
+            for run in runs {
+                levels.entry(run.level).or_default().push(run);
             }
+            let Some((level, runs)) = levels.into_iter().find(|(_, runs)| runs.len() >= FAN_IN) else {
+                return Ok(());
+            };
+            let inputs: Vec<Vec<String>> = runs.into_iter().take(MERGED).map(|run| run.names).collect();
+            let all = inputs.len() == total;
+            self.merge(now, level + 1, inputs, all).await?;
         }
-        Ok(())
     }
 
     async fn merge(&self, now: Timestamp, level: u32, inputs: Vec<Vec<String>>, all: bool) -> Result<()> {
@@ -156,8 +188,12 @@ impl Manifest {
         self.write(&run, part, packer).await?;
         let mut last = self.packer(&run, &Header { version: 1, replaces: replaces.clone() })?;
         last.push(&Header::default()).map_err(|error| self.bad(&run, &error))?;
-        self.write(&run, part + 1, last).await?;
-        self.remove(&replaces).await
+        self.write(&run, part + 1, last).await
+    }
+
+    fn micros(&self, now: Timestamp) -> u64 {
+        // A clock that went back must not make anything look old.
+        u64::try_from(now.as_microsecond()).unwrap_or_default().min(self.order.load(Ordering::SeqCst))
     }
 
     fn next_order(&self, now: Timestamp) -> u64 {
@@ -181,7 +217,7 @@ impl Manifest {
         Ok(())
     }
 
-    async fn remove(&self, names: &[String]) -> Result<()> {
+    async fn remove(&self, names: impl Iterator<Item = &String>) -> Result<()> {
         for name in names {
             let key = format!("{}{MANIFEST}{name}", self.prefix);
             self.store.delete(&key, None).await.map_err(at_target)?;
@@ -193,30 +229,31 @@ impl Manifest {
         bad_record(&*self.store, &self.prefix, name, error)
     }
 
-    /// Runs that hold, and names of segments that others have taken the place of.
-    async fn runs(&self) -> Result<(Vec<Run>, Vec<String>)> {
-        let mut names = self.names().await?;
-        for name in &names {
-            let order = name.split('-').nth(1).and_then(|hex| u64::from_str_radix(hex, 16).ok());
-            self.order.fetch_max(order.unwrap_or_default(), Ordering::SeqCst);
-        }
-        let mut replaced: HashSet<String> = HashSet::new();
+    /// Runs that hold, and segments that others have taken the place of, with the order of who did.
+    async fn runs(&self) -> Result<(Vec<Run>, Vec<(u64, String)>)> {
+        let names = self.names().await?;
         let run_of = |name: &str| name.rsplit_once('-').map(|(run, _)| run.to_owned());
+        let mut replaced: HashMap<String, u64> = HashMap::new();
         for (at, name) in names.iter().enumerate() {
+            let order = name.split('-').nth(1).and_then(|hex| u64::from_str_radix(hex, 16).ok());
+            let order = order.unwrap_or_default();
+            self.order.fetch_max(order, Ordering::SeqCst);
             // Only the last segment of a merge says what it replaces.
             let last = names.get(at + 1).is_none_or(|next| run_of(next) != run_of(name));
             if last && !name.starts_with("0-") {
-                replaced.extend(self.header(name).await?.replaces);
+                replaced.extend(self.header(name).await?.replaces.into_iter().map(|name| (name, order)));
             }
         }
-        let (stale, kept): (Vec<String>, Vec<String>) =
-            names.drain(..).partition(|name| replaced.contains(name));
         let mut runs: BTreeMap<String, Run> = BTreeMap::new();
-        for name in kept {
-            let Some((run, _)) = name.rsplit_once('-') else { continue };
+        let mut stale = Vec::new();
+        for name in names {
+            if let Some(order) = replaced.get(&name) {
+                stale.push((*order, name));
+                continue;
+            }
+            let Some(run) = run_of(&name) else { continue };
             let level = run.split('-').next().and_then(|level| level.parse().ok()).unwrap_or_default();
-            let run = runs.entry(run.to_owned()).or_insert(Run { level, names: Vec::new() });
-            run.names.push(name);
+            runs.entry(run).or_insert(Run { level, names: Vec::new() }).names.push(name);
         }
         Ok((runs.into_values().collect(), stale))
     }

@@ -13,7 +13,10 @@ use crate::backup::{
 };
 
 /// Objects that are announced together, and then copied.
-const PAGE: usize = 256;
+const PAGE: usize = 2000;
+/// Objects that are looked for before they are copied: no listing stays open while bytes move. Each look
+/// costs a reading of the manifest.
+const BATCH: usize = 20_000;
 
 /// The latest plan's bases.
 #[derive(Debug, Default)]
@@ -100,49 +103,56 @@ async fn copy(engine: &Engine, base: &Base) -> Result<Outcome> {
 }
 
 async fn copy_span(engine: &Engine, span: &Span, part: Part) -> Result<Outcome> {
+    let (mut objects, mut bytes, mut after) = (0, 0, None);
+    loop {
+        let missing = match missing(engine, span, after.as_deref()).await? {
+            Ok(missing) => missing,
+            Err(cause) => return Ok(Outcome::Refused(cause)),
+        };
+        for page in missing.chunks(PAGE) {
+            match copy_page(engine, page, part).await? {
+                Some(sent) => bytes += sent,
+                None => return Ok(Outcome::Refused("it changed while it was being copied".to_owned())),
+            }
+            objects += page.len() as u64;
+            engine.manifest.compact_if_grown(engine.now()).await?;
+        }
+        match missing.last() {
+            Some(last) if missing.len() == BATCH => after = Some(last.key.clone()),
+            _ => return Ok(Outcome::Whole { objects, bytes }),
+        }
+    }
+}
+
+/// The next objects of a span that the target lacks, or why they can't be copied.
+async fn missing(engine: &Engine, span: &Span, after: Option<&str>) -> Result<Result<Vec<Object>, String>> {
     let (under, one) = match span {
         Span::One(key) => (key, true),
         Span::Under(prefix) => (prefix, false),
     };
     let lane = &engine.bases;
-    let mut join = Join::open(Some(&lane.source), &lane.target, &engine.manifest, under).await?;
-    let (mut page, mut objects, mut bytes): (Vec<Object>, u64, u64) = (Vec::new(), 0, 0);
-    let mut seen = false;
-    loop {
-        let row = join.next().await?;
-        let end = row.is_none();
-        if let Some(row) = row.filter(|row| !one || row.key == *under) {
-            let foreign = row.foreign();
-            let held = row.held() && row.unchanged();
-            seen |= row.source.is_some();
-            if let Some(object) = row.source {
-                if foreign {
-                    let cause = format!("{} at the target is not ours: move it away", row.key);
-                    return Ok(Outcome::Refused(cause));
-                }
-                if held {
-                    engine.counts.done(BASES, object.size);
-                } else {
-                    page.push(object);
-                }
-            }
+    let begin = (under.as_str(), after);
+    let mut join = Join::open_after(Some(&lane.source), &lane.target, &engine.manifest, begin).await?;
+    let (mut missing, mut seen) = (Vec::new(), after.is_some());
+    while missing.len() < BATCH
+        && let Some(row) = join.next().await?
+    {
+        if one && row.key != *under {
+            continue;
         }
-        if page.len() >= PAGE || (end && !page.is_empty()) {
-            let page = std::mem::take(&mut page);
-            objects += page.len() as u64;
-            match copy_page(engine, &page, part).await? {
-                Some(sent) => bytes += sent,
-                None => return Ok(Outcome::Refused(format!("{under} changed while it was being copied"))),
-            }
+        let (foreign, held) = (row.foreign(), row.held() && row.unchanged());
+        let Some(object) = row.source else { continue };
+        seen = true;
+        if foreign {
+            return Ok(Err(format!("{} at the target is not ours: move it away", row.key)));
         }
-        if end {
-            break;
+        if held {
+            engine.counts.done(BASES, object.size);
+        } else {
+            missing.push(object);
         }
     }
-    if !seen {
-        return Ok(Outcome::Refused(format!("{under} is not at the source any more")));
-    }
-    Ok(Outcome::Whole { objects, bytes })
+    Ok(if seen { Ok(missing) } else { Err(format!("{under} is not at the source any more")) })
 }
 
 /// `None`: the source is not what was listed.
