@@ -7,7 +7,7 @@ use super::{
     catalog::Object,
     records::{self, Manifest, Record, Records},
 };
-use crate::store::{ListRequest, Listed, ObjectStore, Side};
+use crate::store::{self, ListRequest, Listed, ObjectStore, Side};
 
 /// A prefix of a bucket at one side.
 #[derive(Clone, Debug)]
@@ -152,6 +152,7 @@ struct Cursor {
     page: VecDeque<Listed>,
     done: bool,
     head: Option<Object>,
+    last: Option<String>,
 }
 
 impl Cursor {
@@ -161,13 +162,18 @@ impl Cursor {
             start_after: after.map(|after| format!("{}{after}", root.prefix)),
             ..ListRequest::default()
         };
-        Self { root: root.clone(), request, page: VecDeque::new(), done: false, head: None }
+        Self { root: root.clone(), request, page: VecDeque::new(), done: false, head: None, last: None }
     }
 
     async fn peek(&mut self) -> Result<Option<&str>> {
         while self.head.is_none() {
             if let Some(listed) = self.page.pop_front() {
+                // Out of order, keys would look missing that are not.
+                if self.last.as_ref().is_some_and(|last| listed.key <= *last) {
+                    return Err(self.garbled(&listed.key));
+                }
                 self.head = Some(Object::listed(&listed, &self.root.prefix));
+                self.last = Some(listed.key);
             } else if self.done {
                 return Ok(None);
             } else {
@@ -179,6 +185,14 @@ impl Cursor {
             }
         }
         Ok(self.head.as_ref().map(|object| object.key.as_str()))
+    }
+
+    fn garbled(&self, key: &str) -> Error {
+        let last = self.last.as_deref().unwrap_or_default();
+        let cause = format!("listing is not in bytewise order: {key:?} comes after {last:?}");
+        let bucket = self.root.store.bucket().to_owned();
+        let context = store::Context { bucket, ..store::Context::default() };
+        Error::Store { side: self.root.side, source: store::Error::Protocol { cause, context } }
     }
 
     fn take(&mut self, key: &str) -> Option<Object> {

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::{
     Result,
     catalog::{Adapter, Answers, Catalog, Format, Object, Role, Unknown},
@@ -13,6 +15,8 @@ use crate::store::{ETag, Side};
 
 /// Keys of a kind that are remembered one by one.
 const MAX_NAMED: usize = 1000;
+/// What the manifest names and nobody has is not forgotten sooner: somebody may be copying it now.
+const FORGET_AFTER: SignedDuration = SignedDuration::from_hours(24);
 
 /// What a look found.
 pub(super) struct Survey {
@@ -56,6 +60,7 @@ pub(super) struct Surveyor<'a> {
     /// The target, where reading does not count against the copy's ceilings.
     pub target_reader: &'a Root,
     pub manifest: &'a Manifest,
+    pub now: Timestamp,
 }
 
 impl Surveyor<'_> {
@@ -65,6 +70,7 @@ impl Surveyor<'_> {
     /// A listing that failed, at either side: there is no half a look.
     pub(super) async fn look(&self, source: Option<&Root>, answers: &mut Answers) -> Result<Survey> {
         let mut fold = Fold::new(self.format, source.is_some())?;
+        fold.forget_before = self.now.checked_sub(FORGET_AFTER).unwrap_or(Timestamp::MIN);
         let mut join = Join::open(source, self.target, self.manifest, "").await?;
         while let Some(row) = join.next().await? {
             for (etag, learned) in row.record.iter().flat_map(|record| &record.learned) {
@@ -74,7 +80,7 @@ impl Surveyor<'_> {
             }
             fold.take(row);
         }
-        let Fold { mut survey, source_adapter, mut target_adapter, source_rewritten } = fold;
+        let Fold { mut survey, source_adapter, mut target_adapter, source_rewritten, .. } = fold;
         let near = self.target_reader;
         let reader = Reader {
             store: near.store.clone(),
@@ -117,6 +123,7 @@ struct Fold {
     source_adapter: Option<Box<dyn Adapter>>,
     target_adapter: Box<dyn Adapter>,
     source_rewritten: Vec<Object>,
+    forget_before: Timestamp,
 }
 
 impl Fold {
@@ -138,7 +145,8 @@ impl Fold {
             written_bytes: 0,
         };
         let source_adapter = source.then(|| format.adapter()).transpose()?;
-        Ok(Self { survey, source_adapter, target_adapter, source_rewritten: Vec::new() })
+        let forget_before = Timestamp::MIN;
+        Ok(Self { survey, source_adapter, target_adapter, source_rewritten: Vec::new(), forget_before })
     }
 
     fn take(&mut self, row: super::join::Row) {
@@ -166,14 +174,10 @@ impl Fold {
             return;
         }
         let Some(stored) = row.stored() else {
-            // Learned of a log that was pruned, and that the source has let go by now.
-            let learned = row.record.is_some_and(|record| !record.learned.is_empty());
-            if learned
-                && row.source.is_none()
-                && self.source_adapter.is_some()
-                && survey.leftover.len() < MAX_NAMED
-            {
-                survey.leftover.push(row.key);
+            // Perhaps learned of a log that was pruned, and that the source has let go by now.
+            let learned = row.record.as_ref().is_some_and(|record| !record.learned.is_empty());
+            if learned {
+                self.forget(&row);
             }
             return;
         };
@@ -198,14 +202,17 @@ impl Fold {
         if row.target.is_some() && survey.damaged.len() < MAX_NAMED {
             survey.damaged.push(row.key.clone());
         }
-        if row.target.is_none()
-            && row.source.is_none()
-            && self.source_adapter.is_some()
-            && survey.leftover.len() < MAX_NAMED
-        {
-            survey.leftover.push(row.key.clone());
-        }
         self.target_adapter.lost(&object.key);
+        self.forget(&row);
+    }
+
+    /// Notes a key that nobody has any more.
+    fn forget(&mut self, row: &super::join::Row) {
+        let old = row.record.as_ref().is_some_and(|record| record.older_than(self.forget_before));
+        let nobody = row.target.is_none() && row.source.is_none() && self.source_adapter.is_some();
+        if old && nobody && self.survey.leftover.len() < MAX_NAMED {
+            self.survey.leftover.push(row.key.clone());
+        }
     }
 
     /// What is there of a hint counts, whatever it says.

@@ -201,6 +201,27 @@ async fn b01_increments_are_copied_with_their_parents() {
 }
 
 #[tokio::test]
+async fn b01_sidecars_that_come_later_are_copied_and_nothing_is_overwritten() {
+    let mut world = World::new();
+    let id = world.base();
+    let info = format!("orders/{id}.info");
+    let body = world.source.bytes(&info).unwrap();
+    world.source.unseed(&info);
+    world.work(60);
+    world.once().await;
+    // Without them the base is read for its position; these made-up bytes hold none.
+    world.source.seed(&info, body.clone(), world.server.now);
+    let report = world.once().await;
+    assert_eq!(report.windows, [window("2026-11-01T00:00:00Z", "2026-11-01T00:00:59Z")]);
+    world.source.seed(&format!("orders/{id}.xb.gz"), "other", world.server.now);
+    world.source.seed(&format!("orders/{id}.checkpoints"), "backup_type = full-backuped", world.server.now);
+    let report = world.once().await;
+    assert_eq!(reasons(&report), ["ChangedAtSource"]);
+    assert_eq!(world.target.bytes(&format!("copies/orders/{id}.xb.gz")).unwrap().len(), 1000);
+    assert!(world.copied().contains(&format!("{id}.checkpoints")));
+}
+
+#[tokio::test]
 async fn b16_a_binlog_taken_away_makes_two_windows_and_is_named() {
     let mut world = World::new();
     world.base();
@@ -653,4 +674,89 @@ async fn b01_a_shift_ends_at_once_on_what_only_a_person_can_mend() {
     assert_eq!((ended.reason(), ended.side()), ("CredentialsRefused", Some(Side::Source)));
     let told = told.recv().await.unwrap();
     assert!(matches!(told, Update::Failed { permanent: true, side: Some(Side::Source), .. }), "{told:?}");
+}
+
+/// A bucket that Percona Backup for `MongoDB` wrote, with a base of many objects.
+fn pbm_world(objects: usize) -> World {
+    let mut world = World::new();
+    world.config.format = Format::PerconaMongoDB;
+    world.set_now(time("2026-11-20T01:10:00Z"));
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples/pbm");
+    for line in std::fs::read_to_string(folder.join("listing.jsonl")).unwrap().lines() {
+        let row: serde_json::Value = serde_json::from_str(line).unwrap();
+        let key = row["key"].as_str().unwrap();
+        let body = std::fs::read(folder.join(key)).unwrap_or_else(|_| key.as_bytes().to_vec());
+        world.source.seed(&format!("orders/{key}"), body, time(row["lastModified"].as_str().unwrap()));
+    }
+    for number in 0..objects {
+        let key = format!("orders/2026-11-20T00:00:00Z/rs0/shop.part-{number:05}.s2");
+        world.source.seed(&key, format!("{number}"), time("2026-11-20T00:04:30Z"));
+    }
+    world
+}
+
+#[tokio::test]
+async fn b02_b01_b14_a_mongodb_base_of_many_objects_counts_only_when_it_is_whole() {
+    let world = pbm_world(3000);
+    let begun = [window("2026-11-20T00:04:30Z", "2026-11-20T00:44:30Z")];
+    // A worker that dies in the payload, before the metadata, and right after it.
+    for after in [40, 2100, 3030] {
+        world.target.fault(Fault::always(Verb::Put, Failure::AccessDenied).after(after));
+        let cut = sync_once(world.session()).await;
+        world.target.heal();
+        let committed = world.copied().iter().any(|key| key.ends_with(".pbm.json"));
+        let seen = inspect(Arc::new(world.target.clone()), "copies/orders/", &world.config.format, None)
+            .await
+            .unwrap();
+        assert_eq!(seen.windows.is_empty(), !committed, "after {after}: {cut:?}");
+    }
+    let reports = sync_reports(world.session()).await.unwrap();
+    let report = reports.last().unwrap();
+    assert_eq!((&*report.windows, report.full, report.logs), (&begun[..], 1, 5));
+    assert_eq!(report.gaps.len(), 1);
+    assert_eq!((report.pending_objects, report.findings.len()), (0, 0), "{:?}", report.findings);
+    let copied = world.copied();
+    assert!(copied.contains(&".pbm.init".to_owned()));
+    // Nothing was sent twice but what was in flight: 3,000 objects and a few.
+    assert!(world.source.requests(Verb::Get) < 3000 + 200, "{}", world.source.requests(Verb::Get));
+    // One object of the payload disappears at the target: the base is not whole until it is back.
+    world.target.unseed("copies/orders/2026-11-20T00:00:00Z/rs0/shop.part-00017.s2");
+    let reports = sync_reports(world.session()).await.unwrap();
+    assert_eq!(reports[0].full, 0);
+    assert_eq!((reports.last().unwrap().full, reports.last().unwrap().copied_objects), (1, 1));
+}
+
+#[tokio::test]
+async fn b11_a_purge_takes_exactly_what_the_manifest_names_commit_files_first() {
+    let world = pbm_world(20);
+    world.target.set_versioning(farshore::store::Versioning::Enabled);
+    world.once().await;
+    let (source, target) = (&world.config.source, &world.config.target);
+    let mut other = source.clone();
+    other.prefix = "payments/".into();
+    let refused = purge(Arc::new(world.target.clone()), &other, target).await.unwrap_err();
+    assert_eq!(refused.reason(), "PrefixTaken");
+    // Cut off after the first deletion: it was the commit file's, so nothing looks whole.
+    world.target.fault(Fault::always(Verb::Delete, Failure::Unreachable).after(1));
+    purge(Arc::new(world.target.clone()), source, target).await.unwrap_err();
+    world.target.heal();
+    assert!(!world.copied().iter().any(|key| key.ends_with(".pbm.json")), "{:?}", world.copied());
+    assert_eq!(world.copied().len(), 20 + 3 + 5 + 1);
+    let purged = purge(Arc::new(world.target.clone()), source, target).await.unwrap();
+    assert_eq!((purged.objects, purged.foreign), (20 + 3 + 5 + 1 + 1, 0));
+    let left = world.target.list_versions(&farshore::store::ListVersionsRequest::default()).await.unwrap();
+    assert!(left.versions.is_empty(), "{:?}", left.versions);
+    assert_eq!(purge(Arc::new(world.target.clone()), source, target).await.unwrap(), Default::default());
+}
+
+#[tokio::test]
+async fn b11_a_purge_ends_uploads_that_were_left_open() {
+    let world = pbm_world(1);
+    world.once().await;
+    let key = "copies/orders/2026-11-20T00:00:00Z/rs0/large";
+    world.target.create_upload(key, &farshore::store::PutOptions::default()).await.unwrap();
+    let (source, target) = (&world.config.source, &world.config.target);
+    let purged = purge(Arc::new(world.target.clone()), source, target).await.unwrap();
+    assert_eq!(purged.uploads, 1);
+    assert!(world.target.list_uploads("").await.unwrap().is_empty());
 }

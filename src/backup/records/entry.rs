@@ -93,6 +93,8 @@ pub struct Record {
     pub gone: bool,
     pub learned: Vec<(ETag, Vec<(What, Answer)>)>,
     pub written: u64,
+    /// Order of the newest fact.
+    pub order: u64,
 }
 
 /// Facts that replace one another.
@@ -129,9 +131,16 @@ pub(super) fn current(mut facts: Vec<Entry>) -> Vec<Entry> {
 }
 
 impl Record {
+    /// True when nothing was noted of the key since `moment`.
+    #[must_use]
+    pub fn older_than(&self, moment: Timestamp) -> bool {
+        u64::try_from(moment.as_microsecond()).is_ok_and(|moment| self.order < moment)
+    }
+
     pub(super) fn of(key: String, facts: Vec<Entry>) -> Self {
         let mut record = Self { key, ..Self::default() };
         for entry in current(facts) {
+            record.order = record.order.max(entry.order);
             match entry.fact {
                 Fact::Stored(stored) => record.stored = Some(stored),
                 Fact::Gone => record.gone = true,

@@ -5,10 +5,13 @@ use std::collections::HashSet;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use tokio::sync::{mpsc, watch};
 
-use super::engine::{BASES, Done, Engine, PARALLEL};
+use super::{
+    engine::{BASES, Done, Engine, PARALLEL},
+    plan::BaseCopy,
+};
 use crate::backup::{
     Error, Result,
-    catalog::{Base, Object, Part, Span},
+    catalog::{Object, Part, Span},
     join::Join,
 };
 
@@ -22,7 +25,7 @@ const BATCH: usize = 20_000;
 #[derive(Debug, Default)]
 pub(super) struct Orders {
     pub version: u64,
-    pub bases: Vec<Base>,
+    pub bases: Vec<BaseCopy>,
 }
 
 /// What the lane tells.
@@ -63,9 +66,9 @@ pub(super) async fn run(engine: &Engine, mut orders: watch::Receiver<Orders>, ev
                 version = latest.version;
                 tried.clear();
             }
-            latest.bases.iter().find(|base| !tried.contains(&base.id)).cloned()
+            latest.bases.iter().find(|order| !tried.contains(&order.base.id)).cloned()
         };
-        let Some(base) = next else {
+        let Some(order) = next else {
             if version > 0 && events.send(Event::Idle { version }).await.is_err() {
                 return;
             }
@@ -74,10 +77,10 @@ pub(super) async fn run(engine: &Engine, mut orders: watch::Receiver<Orders>, ev
             }
             continue;
         };
-        tried.insert(base.id.clone());
-        let event = match copy(engine, &base).await {
+        tried.insert(order.base.id.clone());
+        let event = match copy(engine, &order).await {
             Ok(Outcome::Whole { objects, bytes }) => Event::Copied { objects, bytes },
-            Ok(Outcome::Refused(cause)) => Event::Refused { id: base.id, cause },
+            Ok(Outcome::Refused(cause)) => Event::Refused { id: order.base.id, cause },
             Err(error) => Event::Failed(error),
         };
         engine.counts.idle();
@@ -88,13 +91,14 @@ pub(super) async fn run(engine: &Engine, mut orders: watch::Receiver<Orders>, ev
 }
 
 /// Payload, then metadata, then the commit file: until that one is there, nobody takes it for whole.
-async fn copy(engine: &Engine, base: &Base) -> Result<Outcome> {
+async fn copy(engine: &Engine, order: &BaseCopy) -> Result<Outcome> {
+    let base = &order.base;
     let mut whole = (0, 0);
     let payload = base.keys.payload.iter().map(|span| (span.clone(), Part::Payload));
     let metadata = base.keys.metadata.iter().map(|key| (Span::One(key.clone()), Part::Metadata));
     let commit = base.keys.commit.iter().map(|key| (Span::One(key.clone()), Part::Commit));
     for (span, part) in payload.chain(metadata).chain(commit) {
-        match copy_span(engine, &span, part).await? {
+        match copy_span(engine, &span, part, order.whole).await? {
             Outcome::Whole { objects, bytes } => whole = (whole.0 + objects, whole.1 + bytes),
             refused @ Outcome::Refused(_) => return Ok(refused),
         }
@@ -102,10 +106,10 @@ async fn copy(engine: &Engine, base: &Base) -> Result<Outcome> {
     Ok(Outcome::Whole { objects: whole.0, bytes: whole.1 })
 }
 
-async fn copy_span(engine: &Engine, span: &Span, part: Part) -> Result<Outcome> {
+async fn copy_span(engine: &Engine, span: &Span, part: Part, whole: bool) -> Result<Outcome> {
     let (mut objects, mut bytes, mut after) = (0, 0, None);
     loop {
-        let missing = match missing(engine, span, after.as_deref()).await? {
+        let missing = match missing(engine, span, after.as_deref(), whole).await? {
             Ok(missing) => missing,
             Err(cause) => return Ok(Outcome::Refused(cause)),
         };
@@ -125,7 +129,12 @@ async fn copy_span(engine: &Engine, span: &Span, part: Part) -> Result<Outcome> 
 }
 
 /// The next objects of a span that the target lacks, or why they can't be copied.
-async fn missing(engine: &Engine, span: &Span, after: Option<&str>) -> Result<Result<Vec<Object>, String>> {
+async fn missing(
+    engine: &Engine,
+    span: &Span,
+    after: Option<&str>,
+    whole: bool,
+) -> Result<Result<Vec<Object>, String>> {
     let (under, one) = match span {
         Span::One(key) => (key, true),
         Span::Under(prefix) => (prefix, false),
@@ -140,7 +149,8 @@ async fn missing(engine: &Engine, span: &Span, after: Option<&str>) -> Result<Re
         if one && row.key != *under {
             continue;
         }
-        let (foreign, held) = (row.foreign(), row.held() && row.unchanged());
+        // Of a base that is not whole yet, the source's content is the one that counts.
+        let (foreign, held) = (row.foreign(), row.held() && (whole || row.unchanged()));
         let Some(object) = row.source else { continue };
         seen = true;
         if foreign {

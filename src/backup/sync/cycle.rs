@@ -1,6 +1,6 @@
 //! One look at everything: copy the logs, prune, measure.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
@@ -25,6 +25,10 @@ use crate::backup::{
 
 /// Logs that are announced together.
 const PAGE: usize = 64;
+/// Plans of one cycle; what is still missing then comes with the next.
+const ROUNDS: u32 = 4;
+/// How long an engine may take to tell its position.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What lasts from one cycle to the next.
 #[derive(Default)]
@@ -65,13 +69,25 @@ pub(super) async fn run(
     let snapshots = hints::snapshot(engine, &known_hints(engine, memory).await?).await?;
     let surveyor = surveyor(engine);
     let mut survey = surveyor.look(Some(&engine.logs.source), &mut memory.answers).await?;
-    let Some(mut source) = survey.source.take() else { return Err(Error::Stuck(std::time::Duration::ZERO)) };
-    let plan = plan::plan(&source, &survey, engine.now(), engine.config.retention);
-    order_bases(engine, memory, orders, &plan);
-    let copied = copy_logs(engine, &plan.logs, stop).await?;
-    if copied.objects > 0 || memory.base_objects > 0 {
-        survey = look_again(&surveyor, memory, survey).await?;
-    }
+    let Some(mut source) = survey.source.take() else { return Err(Error::Stuck(Duration::ZERO)) };
+    let (mut copied, mut rounds) = (Copied::default(), 0);
+    // Logs that have arrived can be read to their end here: they may show that more is needed.
+    let plan = loop {
+        rounds += 1;
+        let plan = plan::plan(&source, &survey, engine.now(), engine.config.retention);
+        order_bases(engine, memory, orders, &plan);
+        let sum = copy_logs(engine, &plan.logs, stop).await?;
+        copied = Copied { objects: copied.objects + sum.objects, bytes: copied.bytes + sum.bytes };
+        let settled = sum.objects == 0 || rounds == ROUNDS || stop.is_cancelled();
+        if sum.objects > 0 || memory.base_objects > 0 {
+            survey = look_again(&surveyor, memory, survey).await?;
+        }
+        if settled {
+            break plan;
+        }
+        source.catalog =
+            scan_source(&engine.logs.source, source.adapter.as_mut(), &mut memory.answers).await?;
+    };
     hints::write(engine, &snapshots, &survey).await?;
     let pruned = prune(engine, memory, &survey, &plan).await?;
     if pruned > 0 {
@@ -114,6 +130,7 @@ fn surveyor(engine: &Engine) -> Surveyor<'_> {
         target: &engine.logs.target,
         target_reader: &engine.near,
         manifest: &engine.manifest,
+        now: engine.now(),
     }
 }
 
@@ -150,7 +167,8 @@ async fn known_hints(engine: &Engine, memory: &Memory) -> Result<Vec<Object>> {
 }
 
 fn order_bases(engine: &Engine, memory: &mut Memory, orders: &watch::Sender<Orders>, plan: &Plan) {
-    let (objects, bytes) = plan.bases.iter().fold((0, 0), |(o, b), base| (o + base.objects, b + base.bytes));
+    let (objects, bytes) =
+        plan.bases.iter().fold((0, 0), |(o, b), order| (o + order.base.objects, b + order.base.bytes));
     engine.counts.set_pending(BASES, objects, bytes);
     memory.version += 1;
     orders.send_replace(Orders { version: memory.version, bases: plan.bases.clone() });
@@ -177,10 +195,20 @@ async fn copy_logs(engine: &Engine, logs: &[LogCopy], stop: &CancellationToken) 
         engine.announce(&announced).await?;
         let copies: Vec<_> = page.iter().map(|log| copy_log(engine, log).boxed()).collect();
         let mut copies = stream::iter(copies).buffered(parallel);
-        while let Some(done) = copies.try_next().await? {
-            if let Done::Copied { bytes } = done {
-                sum.objects += 1;
-                sum.bytes += bytes;
+        loop {
+            let done = tokio::select! {
+                biased;
+                // Parts that have arrived stay for the next worker.
+                () = stop.cancelled() => break,
+                done = copies.try_next() => done?,
+            };
+            match done {
+                Some(Done::Copied { bytes }) => {
+                    sum.objects += 1;
+                    sum.bytes += bytes;
+                }
+                Some(Done::OutOfDate) => {}
+                None => break,
             }
         }
     }
@@ -222,7 +250,8 @@ async fn covered(
     line: &Timeline,
 ) -> Option<Result<Timestamp, String>> {
     let asked_at = engine.now();
-    let current = match position?.current().await {
+    let answer = tokio::time::timeout(PATIENCE, position?.current()).await;
+    let current = match answer.unwrap_or_else(|_| Err(format!("no answer in {PATIENCE:?}"))) {
         Ok(current) => current,
         Err(cause) => return Some(Err(cause)),
     };

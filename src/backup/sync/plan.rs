@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::{
     backup::{
-        catalog::{Base, Catalog, Object},
+        catalog::{Base, Catalog, Mark, Object},
         records::generation,
         survey::{SourceView, Survey},
         window::{Keep, Timeline, horizon, keep, timeline},
@@ -26,13 +26,22 @@ pub(super) struct LogCopy {
     pub destination: String,
 }
 
+/// One base to copy.
+#[derive(Clone, Debug)]
+pub(super) struct BaseCopy {
+    /// As the source has it.
+    pub base: Base,
+    /// The target holds it whole, but for what its tool added later: nothing of it is overwritten.
+    pub whole: bool,
+}
+
 /// What one look leads to.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     /// Oldest first.
     pub logs: Vec<LogCopy>,
     /// The newest whole chain first, then backwards; parents before their children.
-    pub bases: Vec<Base>,
+    pub bases: Vec<BaseCopy>,
     /// What both sides together need: never pruned, whatever the target alone may say.
     needed_bases: HashSet<String>,
     needed_logs: HashSet<(String, ETag)>,
@@ -59,7 +68,8 @@ pub(super) fn plan(source: &SourceView, survey: &Survey, now: Timestamp, retenti
     both.join(&source.catalog);
     let line = timeline(&both);
     let horizon = horizon(now, line.latest, retention);
-    let keep = keep(&both, &line, horizon);
+    let mut keep = keep(&both, &line, horizon);
+    keep.also(&keep_hopefully(&both, horizon));
     let mut plan = Plan::default();
     for (segment, kept) in both.segments.iter().zip(&keep.segments) {
         if !kept {
@@ -84,6 +94,16 @@ pub(super) fn plan(source: &SourceView, survey: &Survey, now: Timestamp, retenti
     plan
 }
 
+/// What would have to be kept if each log that nobody has read to its end reached to its upload: until it
+/// is read, nothing that it may need is left behind.
+fn keep_hopefully(both: &Catalog, horizon: Option<Timestamp>) -> Keep {
+    let mut hoped = both.clone();
+    for segment in hoped.segments.iter_mut().filter(|segment| segment.open && segment.end == Mark::Unknown) {
+        segment.to = segment.to.max(segment.object.modified);
+    }
+    keep(&hoped, &timeline(&hoped), horizon)
+}
+
 fn log_copy(object: &Object, survey: &Survey) -> LogCopy {
     let destination = if survey.taken.contains(&object.key) {
         generation(&object.key, &object.etag)
@@ -93,7 +113,13 @@ fn log_copy(object: &Object, survey: &Survey) -> LogCopy {
     LogCopy { object: object.clone(), destination }
 }
 
-fn bases(both: &Catalog, line: &Timeline, keep: &Keep, source: &SourceView, survey: &Survey) -> Vec<Base> {
+fn bases(
+    both: &Catalog,
+    line: &Timeline,
+    keep: &Keep,
+    source: &SourceView,
+    survey: &Survey,
+) -> Vec<BaseCopy> {
     let whole = |catalog: &Catalog| -> HashMap<String, Base> {
         let whole = catalog.bases.iter().filter(|base| base.complete);
         whole.map(|base| (base.id.clone(), base.clone())).collect()
@@ -108,8 +134,13 @@ fn bases(both: &Catalog, line: &Timeline, keep: &Keep, source: &SourceView, surv
     order
         .filter(|&at| keep.bases[at] && seen.insert(at))
         .map(|at| &both.bases[at].id)
-        .filter(|id| !here.contains_key(*id))
-        .filter_map(|id| there.get(id).cloned())
+        .filter_map(|id| {
+            let base = there.get(id)?.clone();
+            match here.get(id) {
+                Some(held) if base.keys.metadata.iter().all(|key| held.keys.metadata.contains(key)) => None,
+                held => Some(BaseCopy { base, whole: held.is_some() }),
+            }
+        })
         .collect()
 }
 

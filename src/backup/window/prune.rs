@@ -14,6 +14,19 @@ pub struct Keep {
     pub segments: Vec<bool>,
 }
 
+impl Keep {
+    /// Keeps what `other`, of the same catalog, keeps too.
+    pub fn also(&mut self, other: &Self) {
+        let join = |ours: &mut Vec<bool>, theirs: &[bool]| {
+            for (ours, theirs) in ours.iter_mut().zip(theirs) {
+                *ours |= theirs;
+            }
+        };
+        join(&mut self.bases, &other.bases);
+        join(&mut self.segments, &other.segments);
+    }
+}
+
 /// min(now, latest) − retention: a silent source never shrinks the window. `None` without a latest
 /// moment: then nothing may go.
 #[must_use]
