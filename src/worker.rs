@@ -78,7 +78,8 @@ async fn work(start: &Start) -> Result<(), Error> {
 fn read_task(start: &Start) -> Result<Task, Error> {
     let text = std::fs::read_to_string(&start.task)
         .map_err(|source| Error::TaskFile { path: start.task.clone(), source })?;
-    Ok(Task::from_text(&text, &start.task_hash)?)
+    Task::from_text(&text, &start.task_hash)
+        .map_err(|source| Error::Task { path: start.task.clone(), source })
 }
 
 /// Without a kubelet nobody reads them: that they can't be written is no failure.

@@ -232,8 +232,7 @@ fn p01_chart_and_plain_manifests_are_current() {
         );
     }
     let text = rendered(&["--no-hooks"]);
-    let text: String =
-        text.lines().filter(|line| !line.starts_with("# Source: ")).map(|line| format!("{line}\n")).collect();
+    let text: String = text.split_inclusive('\n').filter(|line| !line.starts_with("# Source: ")).collect();
     let text = text.replace("app.kubernetes.io/managed-by: Helm", "app.kubernetes.io/managed-by: kustomize");
     assert!(
         read("deploy/farshore.yaml") == text,

@@ -124,7 +124,9 @@ pub async fn run(command: Command) -> Result<ExitCode, Error> {
 
 async fn inspect(flags: Inspect) -> Result<ExitCode, Error> {
     let at = flags.at.as_deref().map(moment).transpose()?;
-    let (bucket, prefix) = s3_url(&flags.url)?;
+    let (bucket, prefix) = s3_url("S3-URL", &flags.url)?;
+    pattern("--full", flags.full.as_deref())?;
+    pattern("--incremental", flags.incremental.as_deref())?;
     let store = flags.store.open(&bucket)?;
     let format = match flags.format {
         FormatName::MariadbOperator => Format::MariaDBOperator,
@@ -144,8 +146,8 @@ async fn inspect(flags: Inspect) -> Result<ExitCode, Error> {
 }
 
 async fn purge(flags: Purge) -> Result<ExitCode, Error> {
-    let (bucket, prefix) = s3_url(&flags.url)?;
-    let (source_bucket, source_prefix) = s3_url(&flags.source)?;
+    let (bucket, prefix) = s3_url("S3-URL", &flags.url)?;
+    let (source_bucket, source_prefix) = s3_url("--source", &flags.source)?;
     let store = flags.store.open(&bucket)?;
     let source = Place {
         endpoint: flags.source_endpoint.trim_end_matches('/').to_owned(),
@@ -214,10 +216,20 @@ fn moment(text: &str) -> Result<Timestamp, Error> {
     })
 }
 
+/// Whether it is a regular expression, before a store is asked for anything.
+fn pattern(argument: &'static str, text: Option<&str>) -> Result<(), Error> {
+    let Some(text) = text else { return Ok(()) };
+    regex::Regex::new(text).map(drop).map_err(|_| Error::BadArgument {
+        argument,
+        value: text.to_owned(),
+        expected: r"write a regular expression like .*_FULL_.*\.bak",
+    })
+}
+
 /// Bucket and prefix; the prefix is empty or ends in `/`.
-fn s3_url(text: &str) -> Result<(String, String), Error> {
+fn s3_url(argument: &'static str, text: &str) -> Result<(String, String), Error> {
     let bad = || Error::BadArgument {
-        argument: "the set",
+        argument,
         value: text.to_owned(),
         expected: "write it like s3://bucket/folder",
     };
@@ -242,10 +254,10 @@ mod tests {
         for (text, bucket, prefix) in
             [("s3://b", "b", ""), ("s3://b/", "b", ""), ("s3://b/a", "b", "a/"), ("s3://b/a/c/", "b", "a/c/")]
         {
-            assert_eq!(s3_url(text).unwrap(), (bucket.to_owned(), prefix.to_owned()), "{text}");
+            assert_eq!(s3_url("S3-URL", text).unwrap(), (bucket.to_owned(), prefix.to_owned()), "{text}");
         }
         for text in ["", "b/a", "https://b", "s3://", "s3:///a"] {
-            assert!(s3_url(text).unwrap_err().to_string().contains("s3://bucket/folder"), "{text}");
+            assert!(s3_url("S3-URL", text).unwrap_err().to_string().contains("s3://bucket/folder"), "{text}");
         }
     }
 }

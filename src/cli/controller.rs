@@ -20,7 +20,7 @@ pub struct Flags {
     /// Image that workers are run from: the same version as this controller.
     #[arg(long, value_name = "IMAGE", env = "FARSHORE_WORKER_IMAGE")]
     worker_image: String,
-    /// When the workers' image is pulled: Always, IfNotPresent or Never. Default: as Kubernetes has it.
+    /// When the workers' image is pulled: `Always`, `IfNotPresent` or `Never`. Default: as Kubernetes has it.
     #[arg(long, value_name = "POLICY", env = "FARSHORE_WORKER_IMAGE_PULL_POLICY")]
     worker_image_pull_policy: Option<String>,
     /// Address of `/healthz`, `/readyz` and `/metrics`.

@@ -18,8 +18,12 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    #[error(transparent)]
-    Task(#[from] task::Error),
+    #[error("task file {path}: {source}; delete the Job, and the controller makes another")]
+    Task {
+        path: PathBuf,
+        #[source]
+        source: task::Error,
+    },
     #[error(transparent)]
     Backup(#[from] backup::Error),
     /// A later run reports in our place, or the resource is gone.
@@ -39,7 +43,7 @@ impl Error {
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::TaskFile { .. } | Self::Task(_) => "InvalidTask",
+            Self::TaskFile { .. } | Self::Task { .. } => "InvalidTask",
             Self::Backup(error) => error.reason(),
             Self::Superseded(_) => "Superseded",
             Self::Terminated => "Terminated",
@@ -52,7 +56,7 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::TaskFile { .. } | Self::Task(_) => ExitCode::Permanent,
+            Self::TaskFile { .. } | Self::Task { .. } => ExitCode::Permanent,
             Self::Superseded(_) => ExitCode::Superseded,
             Self::Backup(backup::Error::Stuck(_)) => ExitCode::Stuck,
             Self::Backup(backup::Error::Store { source, .. }) => store_exit_code(source),
@@ -76,6 +80,8 @@ fn store_exit_code(error: &store::Error) -> ExitCode {
     match error {
         store::Error::Unreachable { .. } | store::Error::SlowDown(_) => ExitCode::Unreachable,
         error if error.is_denied() => ExitCode::Denied,
+        // A key that is added to the Secret is seen by the next pod only.
+        store::Error::CredentialsMissing { .. } => ExitCode::Denied,
         error if error.is_permanent() => ExitCode::Permanent,
         _ => ExitCode::Failed,
     }

@@ -44,7 +44,13 @@ pub async fn run(start: &Start, task: &Task, work: &SyncTask) -> Result<(), Erro
     let (reports, newest_report) = watch::channel(draft.observed().clone());
     let reporter = tokio::spawn(Reporter::new(client.clone(), task.owner.clone()).run(newest_report));
     if let Some(address) = start.listen {
-        tokio::spawn(health::serve(health.clone(), address));
+        let serving = health::serve(health.clone(), address);
+        // The work goes on without it; the kubelet, who asks in vain, sees to the rest.
+        tokio::spawn(async move {
+            if let Err(error) = serving.await {
+                tracing::error!("health is not served at {address}: {error}");
+            }
+        });
     }
     let (requests, requested) = mpsc::channel(1);
     let watching = tokio::spawn(wake::watch_requests(client, task.owner.clone(), requests));
