@@ -1,10 +1,14 @@
 //! Catalogs and windows of real and synthetic sets: `tests/samples` holds them with their answers.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    io::{Read, Write},
+    path::Path,
+    sync::Arc,
+};
 
 use farshore::{
     backup::{
-        catalog::{Answers, BaseKind, Catalog, Format, Object},
+        catalog::{Answers, BaseKind, Catalog, Format, Mark, Object},
         reader::{Depth, Reader},
         window::{Basis, Timeline, timeline},
     },
@@ -268,12 +272,15 @@ async fn b14_pbm_chains_physical_increments_and_leaves_partial_backups_out() {
 #[tokio::test]
 async fn b14_files_of_any_tool_are_an_estimate() {
     let store = bucket("sqlserver");
-    let format = Format::Files { full: r"/FULL/.*\.bak$".into(), incremental: Some(r"/(LOG|DIFF)/".into()) };
+    let format =
+        Format::Files { full: r".*/FULL/.*\.bak".into(), incremental: Some(r".*/(LOG|DIFF)/.*".into()) };
     let catalog = catalog(&store, &format).await;
     assert_eq!(catalog.basis, Basis::Estimated);
     assert_eq!((catalog.bases.len(), catalog.segments.len()), (1, 10));
     assert_eq!(spans(&timeline(&catalog)), [span("2026-11-19T01:00:00Z", "2026-11-20T03:50:00Z")]);
-    assert!(Format::Files { full: "(".into(), incremental: None }.adapter().is_err());
+    for pattern in ["(", ")|("] {
+        assert!(Format::Files { full: pattern.into(), incremental: None }.adapter().is_err(), "{pattern}");
+    }
 }
 
 #[tokio::test]
@@ -287,4 +294,111 @@ async fn b06_numbers_grow_past_six_digits() {
     let catalog = catalog(&store, &Format::MariaDBOperator).await;
     let numbers: Vec<u64> = catalog.segments.iter().map(|segment| segment.number).collect();
     assert_eq!(numbers, [999_999, 1_000_000]);
+}
+
+#[tokio::test]
+async fn b06_binlogs_read_as_the_reference_scanner_read_them() {
+    let store = bucket("mariadb");
+    let catalog = catalog(&store, &Format::MariaDBOperator).await;
+    let scan = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples/mariadb/scan.jsonl");
+    let rows = std::fs::read_to_string(scan).unwrap();
+    assert_eq!(rows.lines().count(), catalog.segments.len());
+    for (line, segment) in rows.lines().zip(&catalog.segments) {
+        let row: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(row["file"], segment.name.as_str());
+        assert_eq!(time(row["first_ts"].as_str().unwrap()), segment.from);
+        let closed = time(row["last_ts"].as_str().unwrap());
+        assert_eq!(closed - jiff::SignedDuration::from_secs(1), segment.to);
+        let Mark::Gtids(end) = &segment.end else { panic!("{segment:?}") };
+        assert_eq!(row["last_gtid"], end.to_string());
+        let Mark::Gtids(start) = &segment.start else { panic!("{segment:?}") };
+        let before: Vec<&str> =
+            row["prev"].as_array().unwrap().iter().map(|gtid| gtid.as_str().unwrap()).collect();
+        assert_eq!(before.join(","), start.to_string());
+    }
+}
+
+#[tokio::test]
+async fn b14_binlogs_read_the_same_however_they_are_packed() {
+    let sample = bucket("mariadb");
+    let expected = timeline(&catalog(&sample, &Format::MariaDBOperator).await);
+    for packing in ["", ".bz2", ".zst", ".lz4"] {
+        let store = bucket("mariadb");
+        for key in sample.keys().iter().filter(|key| key.contains("/server-101/")) {
+            let body = sample.bytes(key).unwrap();
+            let mut plain = Vec::new();
+            flate2::read::GzDecoder::new(&body[..]).read_to_end(&mut plain).unwrap();
+            store.unseed(key);
+            store.seed(&key.replace(".gz", packing), pack(packing, &plain), time("2026-11-21T02:55:43Z"));
+        }
+        let catalog = catalog(&store, &Format::MariaDBOperator).await;
+        assert_eq!(catalog.warnings, [], "{packing}");
+        assert_eq!(timeline(&catalog).windows, expected.windows, "{packing}");
+    }
+}
+
+fn pack(packing: &str, plain: &[u8]) -> Vec<u8> {
+    match packing {
+        ".bz2" => {
+            let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+            encoder.write_all(plain).unwrap();
+            encoder.finish().unwrap()
+        }
+        ".zst" => zstd::encode_all(plain, 3).unwrap(),
+        ".lz4" => {
+            let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
+            encoder.write_all(plain).unwrap();
+            encoder.finish().unwrap()
+        }
+        _ => plain.to_vec(),
+    }
+}
+
+/// A binlog as `MySQL` writes it: GTIDs of the servers before it in its head, one transaction.
+fn mysql_binlog(previous: (u64, u64), number: u64, time: u32) -> Vec<u8> {
+    let mut file = b"\xfebin".to_vec();
+    let mut event = |kind: u8, body: &[u8]| {
+        file.extend(time.to_le_bytes());
+        file.push(kind);
+        file.extend(1u32.to_le_bytes());
+        file.extend(u32::try_from(19 + body.len()).unwrap().to_le_bytes());
+        file.extend([0; 6]);
+        file.extend(body);
+    };
+    event(15, &[b'8'; 100]);
+    let mut sets = 1u64.to_le_bytes().to_vec();
+    sets.extend([0xab; 16]);
+    sets.extend(1u64.to_le_bytes());
+    sets.extend(previous.0.to_le_bytes());
+    sets.extend(previous.1.to_le_bytes());
+    event(35, &sets);
+    let mut gtid = vec![0];
+    gtid.extend([0xab; 16]);
+    gtid.extend(number.to_le_bytes());
+    gtid.extend([0; 20]);
+    event(33, &gtid);
+    event(4, b"\0\0\0\0\0\0\0\0next");
+    file
+}
+
+#[tokio::test]
+async fn b02_binlogs_of_mysql_chain_by_their_gtid_sets() {
+    let store = MemoryStore::new("backups");
+    let at = time("2026-11-21T03:00:00Z");
+    for (number, (previous, gtid)) in [((1, 5), 5), ((1, 6), 6), ((1, 9), 9)].into_iter().enumerate() {
+        let second = 1_795_229_000 + u32::try_from(number).unwrap() * 60;
+        let key = format!("binlog_005/binlog.{:06}", number + 1);
+        store.seed(&key, mysql_binlog(previous, gtid, second), at);
+    }
+    let catalog = catalog(&store, &Format::WalGMySQL).await;
+    let ends: Vec<String> = catalog
+        .segments
+        .iter()
+        .map(|segment| match &segment.end {
+            Mark::Gtids(gtids) => gtids.to_string(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let uuid = "abababab-abab-abab-abab-abababababab";
+    assert_eq!(ends, [format!("{uuid}:1-5"), format!("{uuid}:1-6"), format!("{uuid}:1-9")]);
 }

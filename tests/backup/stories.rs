@@ -11,7 +11,7 @@ use farshore::{
         Error, Result,
         catalog::Format,
         inspect::inspect,
-        purge::purge,
+        purge::{Purged, purge},
         sync::{Clock, LogPosition, Mode, Place, Report, Session, SyncConfig, Update, run},
         window::Window,
     },
@@ -746,7 +746,7 @@ async fn b11_a_purge_takes_exactly_what_the_manifest_names_commit_files_first() 
     assert_eq!((purged.objects, purged.foreign), (20 + 3 + 5 + 1 + 1, 0));
     let left = world.target.list_versions(&farshore::store::ListVersionsRequest::default()).await.unwrap();
     assert!(left.versions.is_empty(), "{:?}", left.versions);
-    assert_eq!(purge(Arc::new(world.target.clone()), source, target).await.unwrap(), Default::default());
+    assert_eq!(purge(Arc::new(world.target.clone()), source, target).await.unwrap(), Purged::default());
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Any tool's files, told apart by patterns. Nothing proves a chain: every time point is an estimate.
 //!
-//! A file is taken to hold the data as of its last write at the source. Incremental files are taken as
+//! A pattern must match a key whole, without the prefix. A file is taken to hold the data as of its last write at the source. Incremental files are taken as
 //! the log: each goes on from the file before it.
 
 use jiff::Timestamp;
@@ -25,7 +25,9 @@ pub(super) struct Files {
 impl Files {
     pub(super) fn new(full: &str, incremental: Option<&str>) -> Result<Self> {
         let compile = |pattern: &str| {
-            Regex::new(&format!("^(?:{pattern})$"))
+            // On its own first: a pattern that closes the group would mean something else.
+            Regex::new(pattern)
+                .and_then(|_| Regex::new(&format!("^(?:{pattern})$")))
                 .map_err(|error| Error::BadPattern { pattern: pattern.to_owned(), cause: error.to_string() })
         };
         Ok(Self {
