@@ -52,6 +52,20 @@ async fn p07_the_controller_can_read_no_secret_and_can_not_become_somebody_else(
     }
 }
 
+#[tokio::test]
+async fn p07_the_controller_deletes_only_what_is_farshores() {
+    let room = Room::new("policy-delete").await;
+    let client = acting_as(USER).await;
+    let maps: Api<ConfigMap> = Api::namespaced(client, &room.namespace);
+    let dry = kube::api::DeleteParams { dry_run: true, ..kube::api::DeleteParams::default() };
+    // Every namespace has this ConfigMap, and it is Kubernetes' own.
+    let root = "kube-root-ca.crt";
+    refused("another's ConfigMap", &["deletes only objects"], async || {
+        maps.delete(root, &dry).await.map(drop)
+    })
+    .await;
+}
+
 /// The controller, asking what would be.
 struct Controller {
     client: Client,
@@ -128,6 +142,7 @@ const RESTRICTED: &str = "as restricted as";
 const VOLUMES: &str = "mount only ConfigMaps, Secrets and empty directories";
 const OWNED: &str = "one of its resources owns";
 const LABELLED: &str = "app.kubernetes.io/managed-by=farshore";
+const WORKER: &str = "starts workers only";
 const ACCOUNT: &str = "their own service accounts";
 
 #[tokio::test]
@@ -137,6 +152,14 @@ async fn p07_the_controller_starts_only_its_own_restricted_workers() {
     allowed("its own Job", async || controller.create::<Job>(&job()).await).await;
     let pod = |below: &str| format!("{POD}{below}");
     for (pointer, value, words) in [
+        (pod("/containers/0/command"), json!(["sh", "-c", "cat /s/*"]), WORKER),
+        (pod("/containers/0/args"), json!(["protected"]), WORKER),
+        (
+            pod("/containers/0/env"),
+            json!([{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]),
+            WORKER,
+        ),
+        (pod("/containers/0/lifecycle"), json!({"postStart": {"exec": {"command": ["sh"]}}}), WORKER),
         (pod("/containers/0/image"), json!("evil.invalid/shell"), IMAGE),
         (pod("/containers/1"), json!({"name": "b", "image": "evil.invalid/shell"}), IMAGE),
         (pod("/initContainers"), json!([{"name": "first", "image": image()}]), IMAGE),
