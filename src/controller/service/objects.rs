@@ -115,9 +115,16 @@ fn labels(service: &BackupSyncService, work: Work<'_>) -> BTreeMap<String, Strin
         label("app.kubernetes.io/name", "farshore"),
         label("app.kubernetes.io/managed-by", "farshore"),
         label("app.kubernetes.io/component", "worker"),
+        label(SERVICE, label_value(&service.name_any())),
         label(SERVICE_UID, &service.uid().unwrap_or_default()),
         label(WORK, work.name()),
     ])
+}
+
+/// A name may have 253 characters, a label 63; it must end in a letter or digit.
+fn label_value(name: &str) -> &str {
+    let end = name.len().min(63);
+    name[..end].trim_end_matches(['-', '.'])
 }
 
 fn pod_labels(service: &BackupSyncService, work: Work<'_>) -> BTreeMap<String, String> {
