@@ -7,5 +7,6 @@
 #[path = "../support/cluster.rs"]
 mod cluster;
 mod controller;
+mod definitions;
 mod secrets;
 mod worker;

@@ -44,6 +44,17 @@ pub fn tool(variable: &str, source: &str, name: &str) -> PathBuf {
     PathBuf::from(String::from_utf8(printed.stdout).unwrap().trim()).join(name)
 }
 
+#[allow(dead_code, reason = "not every test binary needs it")]
+/// A kubeconfig file's text for somebody else.
+pub fn kubeconfig_for(user: &str) -> String {
+    let text = std::fs::read_to_string(kubeconfig()).unwrap();
+    let mut config: Value = serde_yaml_ng::from_str(&text).unwrap();
+    for entry in config["users"].as_array_mut().unwrap() {
+        entry["user"]["as"] = json!(user);
+    }
+    config.to_string()
+}
+
 async fn config() -> Config {
     static CRYPTO: Once = Once::new();
     CRYPTO.call_once(|| drop(rustls::crypto::aws_lc_rs::default_provider().install_default()));
