@@ -69,7 +69,7 @@ enum Command {
 pub enum Error {
     #[error(transparent)]
     Backup(#[from] crate::backup::Error),
-    #[error(transparent)]
+    #[error("{}", .0.advised())]
     Store(#[from] crate::store::Error),
     #[error(transparent)]
     Controller(#[from] crate::controller::Error),

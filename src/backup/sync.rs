@@ -125,6 +125,10 @@ pub struct Progress {
     pub transferred_bytes: u64,
     /// What is being copied now, for people.
     pub current: Option<String>,
+    /// Requests and bytes of this run as one number: it stands still only when nothing moves.
+    pub movement: u64,
+    /// Something should be moving.
+    pub busy: bool,
 }
 
 /// What one cycle measured. Every time point is about the target alone, except `source_latest`.

@@ -138,6 +138,40 @@ impl Error {
         )
     }
 
+    /// What a person can do about it, where that is known.
+    #[must_use]
+    pub fn advice(&self) -> Option<&'static str> {
+        let advice = match self {
+            Self::NoSuchBucket(_) => "create the bucket, or correct its name",
+            Self::AccessDenied(_) => {
+                "allow these credentials to list and read at a source, and also to write and delete at a target"
+            }
+            Self::BadCredentials(_) => "correct the access key and the secret key",
+            Self::ClockSkew(_) => "set the clock of this machine, or the store's, right",
+            Self::SlowDown(_) => "raise the store's limits, or lower ours",
+            Self::Full(_) => "free space at the store, or raise the bucket's quota",
+            Self::Locked(_) => "use a bucket that can be written to",
+            Self::Unsupported { .. } => "use a store that can do this",
+            Self::Unreachable { .. } => "check the endpoint, and the network between",
+            Self::Config(_) => "correct the endpoint, its certificates or the bucket's name",
+            Self::NotFound(_)
+            | Self::Changed(_)
+            | Self::Corrupt { .. }
+            | Self::Protocol { .. }
+            | Self::CredentialsMissing { .. } => return None,
+        };
+        Some(advice)
+    }
+
+    /// What happened, and the next step.
+    #[must_use]
+    pub fn advised(&self) -> String {
+        match self.advice() {
+            Some(advice) => format!("{self}; {advice}"),
+            None => self.to_string(),
+        }
+    }
+
     /// True where credentials read anew might help.
     #[must_use]
     pub fn is_denied(&self) -> bool {

@@ -8,36 +8,76 @@ use std::{
 
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 
+use super::Error;
+use crate::backup::sync::Progress;
+
+/// Longest that nothing moves while something should: with the kubelet's three probes it takes a minute
+/// to be seen. A listing of millions of objects moves with each page.
+const STILL: Duration = Duration::from_secs(45);
+
 /// Whether the work goes on, as told by the work itself.
 #[derive(Debug)]
 struct Pulse {
-    /// Last time that something was copied or looked at with success.
-    last_success: Option<Instant>,
+    /// Both stores have answered.
+    contact: bool,
     failing: bool,
+    busy: bool,
+    movement: u64,
+    transferred: u64,
+    /// Last time that anything changed.
+    moved: Instant,
 }
 
 /// Shared between the work and the probes.
 #[derive(Clone, Debug)]
 pub struct Health {
     pulse: Arc<Mutex<Pulse>>,
-    /// Longest silence of a worker that is well.
-    silence: Duration,
+    /// Longest silence of a worker that has nothing to do before its next look.
+    rest: Duration,
 }
 
 impl Health {
-    /// A worker that looks every `interval` is well while it is silent for less than three of them,
-    /// and never less than a minute: one slow look is no illness.
+    /// A worker that looks at its source every `interval`, up to a tenth later.
     #[must_use]
-    pub fn new(interval: Duration) -> Self {
-        let silence = (interval * 3).max(Duration::from_mins(1));
-        Self { pulse: Arc::new(Mutex::new(Pulse { last_success: None, failing: false })), silence }
+    pub fn every(interval: Duration) -> Self {
+        Self::new(interval.saturating_add(interval / 10).saturating_add(STILL), false)
     }
 
-    /// Something moved.
-    pub fn beat(&self) {
+    /// A worker that is well while it is there.
+    #[must_use]
+    pub fn always() -> Self {
+        Self::new(Duration::MAX, true)
+    }
+
+    fn new(rest: Duration, contact: bool) -> Self {
+        let pulse = Pulse {
+            contact,
+            failing: false,
+            busy: false,
+            movement: 0,
+            transferred: 0,
+            moved: Instant::now(),
+        };
+        Self { pulse: Arc::new(Mutex::new(pulse)), rest }
+    }
+
+    /// A look at both stores succeeded.
+    pub fn succeed(&self) {
         let mut pulse = self.pulse.lock().unwrap_or_else(PoisonError::into_inner);
-        pulse.last_success = Some(Instant::now());
-        pulse.failing = false;
+        (pulse.contact, pulse.failing, pulse.moved) = (true, false, Instant::now());
+    }
+
+    /// Something moved, or came to rest. That is no success yet: requests that fail move, too.
+    pub fn follow(&self, progress: &Progress) {
+        let mut pulse = self.pulse.lock().unwrap_or_else(PoisonError::into_inner);
+        if progress.movement != pulse.movement || progress.busy != pulse.busy {
+            pulse.moved = Instant::now();
+        }
+        pulse.contact |= progress.pending_objects > 0;
+        pulse.failing &= progress.transferred_bytes <= pulse.transferred;
+        pulse.busy = progress.busy;
+        pulse.movement = progress.movement;
+        pulse.transferred = progress.transferred_bytes;
     }
 
     /// An attempt failed.
@@ -45,27 +85,42 @@ impl Health {
         self.pulse.lock().unwrap_or_else(PoisonError::into_inner).failing = true;
     }
 
-    fn is_ready(&self, now: Instant) -> bool {
+    /// What keeps it from being ready, if anything does.
+    fn ailment(&self, now: Instant) -> Option<&'static str> {
         let pulse = self.pulse.lock().unwrap_or_else(PoisonError::into_inner);
-        !pulse.failing && pulse.last_success.is_some_and(|last| now.duration_since(last) < self.silence)
+        let silence = now.duration_since(pulse.moved);
+        if pulse.failing {
+            return Some("the last attempt failed");
+        }
+        if !pulse.contact {
+            return Some("the stores have not answered yet");
+        }
+        if pulse.busy && silence >= STILL {
+            return Some("nothing moves");
+        }
+        (silence >= self.rest).then_some("the next look is overdue")
     }
 }
 
-/// Serves `/healthz` and `/readyz` until the process ends.
-pub async fn serve(health: Health, address: SocketAddr) -> std::io::Result<()> {
+/// Serves `/healthz` and `/readyz`; ends only when that can't be done. Without an address, never.
+pub async fn serve(health: Health, address: Option<SocketAddr>) -> Error {
+    let Some(address) = address else { return std::future::pending().await };
     let router = Router::new()
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(ready))
         .with_state(health);
-    let listener = tokio::net::TcpListener::bind(address).await?;
-    axum::serve(listener, router).await
+    let served = match tokio::net::TcpListener::bind(address).await {
+        Ok(listener) => axum::serve(listener, router).await,
+        Err(error) => Err(error),
+    };
+    let cause = served.err().map_or_else(|| "it ended".to_owned(), |error| error.to_string());
+    Error::Broken(format!("/healthz and /readyz can't be served at {address}: {cause}"))
 }
 
 async fn ready(State(health): State<Health>) -> (StatusCode, &'static str) {
-    if health.is_ready(Instant::now()) {
-        (StatusCode::OK, "ok")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "no success lately")
+    match health.ailment(Instant::now()) {
+        None => (StatusCode::OK, "ok"),
+        Some(ailment) => (StatusCode::SERVICE_UNAVAILABLE, ailment),
     }
 }
 
@@ -73,17 +128,60 @@ async fn ready(State(health): State<Health>) -> (StatusCode, &'static str) {
 mod tests {
     use super::*;
 
+    fn busy(movement: u64) -> Progress {
+        Progress { movement, busy: true, ..Progress::default() }
+    }
+
+    fn later(seconds: u64) -> Instant {
+        Instant::now() + Duration::from_secs(seconds)
+    }
+
     #[test]
     fn p11_ready_means_that_something_succeeded_lately() {
-        let health = Health::new(Duration::from_secs(10));
-        let now = Instant::now();
-        assert!(!health.is_ready(now), "nothing has succeeded yet");
-        health.beat();
-        assert!(health.is_ready(Instant::now()));
-        assert!(!health.is_ready(Instant::now() + Duration::from_secs(61)), "silent for too long");
+        let health = Health::every(Duration::from_mins(10));
+        assert!(health.ailment(later(0)).is_some(), "nothing has succeeded yet");
+        health.succeed();
+        assert_eq!(health.ailment(later(0)), None);
+        assert_eq!(health.ailment(later(660)), None, "the next look may come a tenth later");
+        assert!(health.ailment(later(720)).is_some(), "overdue");
         health.fail();
-        assert!(!health.is_ready(Instant::now()), "failing");
-        health.beat();
-        assert!(health.is_ready(Instant::now()), "healed");
+        assert!(health.ailment(later(0)).is_some(), "failing");
+        health.succeed();
+        assert_eq!(health.ailment(later(0)), None, "healed");
+    }
+
+    #[test]
+    fn p11_a_run_that_stands_still_is_seen_within_a_minute_whatever_its_interval() {
+        let health = Health::every(Duration::from_mins(10));
+        health.succeed();
+        health.follow(&busy(1));
+        assert_eq!(health.ailment(later(44)), None);
+        assert_eq!(health.ailment(later(46)), Some("nothing moves"));
+        health.follow(&Progress { busy: false, ..busy(1) });
+        assert_eq!(health.ailment(later(46)), None, "at rest");
+    }
+
+    #[test]
+    fn a_long_listing_is_no_illness_and_requests_that_fail_are_no_cure() {
+        let health = Health::every(Duration::from_secs(10));
+        health.succeed();
+        health.follow(&busy(1));
+        health.pulse.lock().unwrap().moved -= Duration::from_secs(40);
+        health.follow(&busy(2));
+        assert_eq!(health.ailment(later(40)), None, "another page has come");
+        health.fail();
+        health.follow(&busy(3));
+        assert!(health.ailment(later(0)).is_some());
+        health.follow(&Progress { transferred_bytes: 1, ..busy(4) });
+        assert_eq!(health.ailment(later(0)), None, "bytes arrived");
+    }
+
+    #[test]
+    fn objects_to_copy_are_known_once_both_sides_were_listed() {
+        let health = Health::every(Duration::from_secs(10));
+        health.follow(&busy(5));
+        assert!(health.ailment(later(0)).is_some());
+        health.follow(&Progress { pending_objects: 1, ..busy(6) });
+        assert_eq!(health.ailment(later(0)), None);
     }
 }

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use kube::{
     Api, Client, Config, Resource, ResourceExt,
     api::{Patch, PatchParams},
@@ -25,6 +26,8 @@ pub const FIELD_MANAGER: &str = "farshore-worker";
 const PAUSE: Duration = Duration::from_secs(2);
 /// Longest time without one, so that a reader sees that somebody is there.
 const IDLE: Duration = Duration::from_mins(5);
+/// How far `coveredUntil` moves before it is told: the RPO is measured by it.
+const COVERED: SignedDuration = SignedDuration::from_mins(1);
 /// Longest that one request may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Attempts to write the last report.
@@ -143,7 +146,7 @@ impl Reporter {
 }
 
 /// Why our reports are not wanted any more, if so.
-fn superseded(service: &BackupSyncService, owner: &Owner, run_id: &str) -> Option<String> {
+pub(super) fn superseded(service: &BackupSyncService, owner: &Owner, run_id: &str) -> Option<String> {
     let name = &owner.name;
     if service.uid().as_deref() != Some(&owner.uid) {
         return Some(format!("{name} was created anew"));
@@ -155,9 +158,20 @@ fn superseded(service: &BackupSyncService, owner: &Owner, run_id: &str) -> Optio
     (observed.run_id.as_str() > run_id).then(|| format!("run {} has taken over {name}", observed.run_id))
 }
 
-/// The moment of a report is no news by itself.
+/// Whether a report says anything that a reader should know at once. Its moment is no news by itself, nor
+/// is another cycle that found everything as it was.
 fn differs(earlier: &Observed, report: &Observed) -> bool {
-    Observed { reported_at: earlier.reported_at.clone(), ..report.clone() } != *earlier
+    let mut report = Observed { reported_at: earlier.reported_at.clone(), ..report.clone() };
+    if let (Some(before), Some(cycle)) = (&earlier.cycle, &mut report.cycle) {
+        cycle.started_at.clone_from(&before.started_at);
+        cycle.completed_at.clone_from(&before.completed_at);
+        if let (Some(before), Some(covered)) = (&before.covered_until, &mut cycle.covered_until)
+            && covered.0.duration_since(before.0) < COVERED
+        {
+            covered.clone_from(before);
+        }
+    }
+    report != *earlier
 }
 
 fn idle_for_long(last: Option<&Observed>, report: &Observed) -> bool {
@@ -165,4 +179,83 @@ fn idle_for_long(last: Option<&Observed>, report: &Observed) -> bool {
         let age = report.reported_at.0.duration_since(earlier.reported_at.0);
         age.unsigned_abs() >= IDLE
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    fn observed(second: i64, change: serde_json::Value) -> Observed {
+        let at = |second| Timestamp::from_second(second).unwrap().to_string();
+        let mut cycle = json!({
+            "startedAt": at(second), "completedAt": at(second + 1), "basis": "Proved",
+            "latestDataTimePoint": at(7), "coveredUntil": at(second),
+            "backups": {"full": 1, "incremental": 0, "logs": 3, "bytes": 5},
+            "usage": {"storedBytes": 5, "transferredBytes": 5},
+            "pending": {"objects": 0, "bytes": 0},
+        });
+        if let serde_json::Value::Object(change) = change {
+            cycle.as_object_mut().unwrap().extend(change);
+        }
+        serde_json::from_value(
+            json!({"runID": "r1", "generation": 1, "reportedAt": at(second), "cycle": cycle}),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn p11_liveness_costs_no_writes() {
+        let first = observed(100, json!({}));
+        assert!(!differs(&first, &observed(110, json!({}))), "a cycle that found everything as it was");
+        assert!(!idle_for_long(Some(&first), &observed(399, json!({}))));
+        assert!(idle_for_long(Some(&first), &observed(400, json!({}))), "a sign of life in five minutes");
+        assert!(differs(&first, &observed(160, json!({}))), "covered for another minute");
+        let moved = json!({"latestDataTimePoint": "2026-11-21T08:00:00Z"});
+        assert!(differs(&first, &observed(110, moved)));
+        let failed = Observed {
+            failure: serde_json::from_value(json!({
+                "reason": "StoreFull", "message": "m", "permanent": true, "since": "2026-11-21T08:00:00Z"
+            }))
+            .unwrap(),
+            ..first.clone()
+        };
+        assert!(differs(&first, &failed) && differs(&failed, &first));
+        assert!(differs(&Observed { cycle: None, ..first.clone() }, &first), "the first cycle");
+    }
+
+    #[test]
+    fn a_run_ends_when_a_later_one_reports_or_its_resource_is_another() {
+        let owner = Owner {
+            kind: "BackupSyncService".to_owned(),
+            namespace: "shop".to_owned(),
+            name: "orders".to_owned(),
+            uid: "u1".to_owned(),
+            generation: 1,
+        };
+        let service = |metadata: serde_json::Value, run: &str| -> BackupSyncService {
+            let mut all = json!({"name": "orders", "uid": "u1"});
+            all.as_object_mut().unwrap().extend(metadata.as_object().unwrap().clone());
+            serde_json::from_value(json!({
+                "apiVersion": "farshore.dev/v1alpha1", "kind": "BackupSyncService", "metadata": all,
+                "spec": {
+                    "instanceRef": {"name": "orders"},
+                    "target": {"region": "e", "bucket": "copies", "credentials": {"secretRef": {"name": "s"}}},
+                },
+                "status": {"observed": {"runID": run, "generation": 1, "reportedAt": "2026-11-21T08:00:00Z"}},
+            }))
+            .unwrap()
+        };
+        for (metadata, run, ends) in [
+            (json!({}), "r1", false),
+            (json!({}), "r0", false),
+            (json!({}), "r2", true),
+            (json!({"uid": "u2"}), "r0", true),
+            (json!({"deletionTimestamp": "2026-11-21T08:00:00Z"}), "r1", true),
+        ] {
+            let found = superseded(&service(metadata.clone(), run), &owner, "r1");
+            assert_eq!(found.is_some(), ends, "{metadata} {run}: {found:?}");
+        }
+    }
 }

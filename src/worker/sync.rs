@@ -16,7 +16,8 @@ use super::{
     observed::Draft,
     position::ServerLog,
     report::{self, Reporter},
-    stores, wake,
+    stores,
+    wake::{self, News},
 };
 use crate::{
     api::Observed,
@@ -38,24 +39,18 @@ const UPDATES: usize = 16;
 /// # Errors
 /// See [`Error`]; the last report says the same.
 pub async fn run(start: &Start, task: &Task, work: &SyncTask) -> Result<(), Error> {
-    let health = Health::new(Duration::from_secs(work.interval_seconds));
+    let health = Health::every(Duration::from_secs(work.interval_seconds));
     let client = report::client().await?;
     let draft = Draft::new(&start.run_id, task.owner.generation, Timestamp::now());
     let (reports, newest_report) = watch::channel(draft.observed().clone());
     let reporter = tokio::spawn(Reporter::new(client.clone(), task.owner.clone()).run(newest_report));
-    if let Some(address) = start.listen {
-        let serving = health::serve(health.clone(), address);
-        // The work goes on without it; the kubelet, who asks in vain, sees to the rest.
-        tokio::spawn(async move {
-            if let Err(error) = serving.await {
-                tracing::error!("health is not served at {address}: {error}");
-            }
-        });
-    }
-    let (requests, requested) = mpsc::channel(1);
-    let watching = tokio::spawn(wake::watch_requests(client, task.owner.clone(), requests));
-    let run = Run { draft, reports, health, requested, reporter };
-    let ended = run.until_over(start, &task.owner, work).await;
+    let (tell, news) = mpsc::channel(1);
+    let watching = tokio::spawn(wake::watch(client, task.owner.clone(), start.run_id.clone(), tell));
+    let run = Run { draft, reports, health: health.clone(), news, reporter };
+    let ended = tokio::select! {
+        ended = run.until_over(start, &task.owner, work) => ended,
+        broken = health::serve(health, start.listen) => Err(broken),
+    };
     watching.abort();
     ended
 }
@@ -65,7 +60,7 @@ struct Run {
     draft: Draft,
     reports: watch::Sender<Observed>,
     health: Health,
-    requested: mpsc::Receiver<String>,
+    news: mpsc::Receiver<News>,
     reporter: JoinHandle<Result<(), Error>>,
 }
 
@@ -93,7 +88,7 @@ impl Run {
     async fn copy(&mut self, session: Session, work: &SyncTask) -> Result<(), Error> {
         let hand_over = CancellationToken::new();
         let (wake, woken) = mpsc::channel(1);
-        let (updates, mut news) = mpsc::channel(UPDATES);
+        let (updates, mut told) = mpsc::channel(UPDATES);
         let mut engine = tokio::spawn(backup::sync::run(session, mode(work, &hand_over), woken, updates));
         let mut terminated = signal(SignalKind::terminate()).map_err(|e| Error::Broken(e.to_string()))?;
         let shift_over = tokio::time::sleep(shift(work));
@@ -101,18 +96,28 @@ impl Run {
         loop {
             tokio::select! {
                 ended = &mut engine => {
-                    while let Ok(update) = news.try_recv() {
+                    while let Ok(update) = told.try_recv() {
                         self.take(update);
                     }
                     return ended.map_err(|e| Error::Broken(e.to_string()))?.map_err(Error::from);
                 }
-                Some(update) = news.recv() => self.take(update),
-                Some(value) = self.requested.recv() => {
-                    self.draft.request(&value, Timestamp::now());
-                    if wake.try_send(()).is_err() {
-                        tracing::debug!("the run is awake already");
+                Some(update) = told.recv() => self.take(update),
+                news = self.news.recv() => match news {
+                    Some(News::Requested(value)) => {
+                        self.draft.request(&value, Timestamp::now());
+                        if wake.try_send(()).is_err() {
+                            tracing::debug!("the run is awake already");
+                        }
                     }
-                }
+                    Some(News::Superseded(why)) => {
+                        engine.abort();
+                        return Err(Error::Superseded(why));
+                    }
+                    None => {
+                        engine.abort();
+                        return Err(Error::Broken("the resource is not watched any more".to_owned()));
+                    }
+                },
                 ended = &mut self.reporter => {
                     engine.abort();
                     return ended.map_err(|e| Error::Broken(e.to_string()))?;
@@ -137,9 +142,9 @@ impl Run {
             }
             Update::Cycle(report) => {
                 tracing::info!(latest = ?report.latest, copied = report.copied_objects, "cycle");
-                self.health.beat();
+                self.health.succeed();
             }
-            Update::Progress(_) => self.health.beat(),
+            Update::Progress(progress) => self.health.follow(progress),
         }
         self.draft.take(update, Timestamp::now());
         self.publish();

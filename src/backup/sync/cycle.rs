@@ -99,7 +99,7 @@ pub(super) async fn run(
     let findings = findings::of(engine, &source, &survey, &line, memory);
     let written = save(engine, memory, &survey, &source.catalog).await?;
     memory.rewritten = Some(std::mem::take(&mut source.rewritten));
-    let pending = engine.counts.progress();
+    let pending = engine.progress();
     let kind = |kind| survey.target.bases.iter().filter(|b| b.complete && b.kind == kind).count() as u64;
     Ok(Report {
         started_at,

@@ -121,6 +121,19 @@ impl Engine {
         usage.map(|usage| usage.requests + usage.bytes_read + usage.bytes_written).sum()
     }
 
+    pub(super) fn progress(&self) -> Progress {
+        let counts = &self.counts;
+        let sum = |counts: &[AtomicU64; 2]| counts.iter().map(|count| count.load(Ordering::Relaxed)).sum();
+        Progress {
+            pending_objects: sum(&counts.pending_objects),
+            pending_bytes: sum(&counts.pending_bytes),
+            transferred_bytes: counts.sent(),
+            current: counts.current.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            movement: self.movement(),
+            busy: counts.busy.load(Ordering::Relaxed),
+        }
+    }
+
     /// Notes objects that are about to be written. Must come before they are.
     pub(super) async fn announce(&self, objects: &[(&Object, &str, Option<Part>)]) -> Result<()> {
         let facts = objects.iter().map(|(object, destination, part)| {
@@ -224,16 +237,6 @@ impl Counts {
 
     pub(super) fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn progress(&self) -> Progress {
-        let sum = |counts: &[AtomicU64; 2]| counts.iter().map(|count| count.load(Ordering::Relaxed)).sum();
-        Progress {
-            pending_objects: sum(&self.pending_objects),
-            pending_bytes: sum(&self.pending_bytes),
-            transferred_bytes: self.sent(),
-            current: self.current.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-        }
     }
 }
 

@@ -174,13 +174,13 @@ pub(super) async fn watch(engine: &Engine) -> Error {
 
 /// Tells of progress while there is any; ends when nobody listens.
 pub(super) async fn tell(engine: &Engine) {
-    let mut last = engine.counts.progress();
+    let mut last = engine.progress();
     loop {
         tokio::select! {
             () = engine.updates.closed() => return,
             () = tokio::time::sleep(TICK) => {}
         }
-        let progress = engine.counts.progress();
+        let progress = engine.progress();
         if progress != last {
             // A full channel means that somebody is busy: the next one will tell.
             if engine.updates.try_send(Update::Progress(progress.clone())).is_ok() {
