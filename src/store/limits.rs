@@ -288,25 +288,27 @@ mod tests {
         begin.elapsed()
     }
 
-    fn store(limits: &Arc<Limits>, lane: Lane) -> Limited {
+    /// To be called before limits are made: on a slow machine they would earn their burst meanwhile.
+    fn seeded() -> Arc<dyn ObjectStore> {
         let memory = MemoryStore::new("b");
         memory.seed("base", vec![0; 6 << 20], jiff::Timestamp::now());
         memory.seed("log", vec![0; 1 << 20], jiff::Timestamp::now());
-        Limited::new(Arc::new(memory), limits, lane)
+        Arc::new(memory)
     }
 
     #[tokio::test]
     async fn reads_keep_to_the_ceiling_and_use_it() {
-        let limits = Limits::new(Some(8 << 20), None);
-        let took = read(&store(&limits, Lane::Rest), "base").await;
+        let (memory, limits) = (seeded(), Limits::new(Some(8 << 20), None));
+        let took = read(&Limited::new(memory, &limits, Lane::Rest), "base").await;
         assert!((0.6..1.0).contains(&took.as_secs_f64()), "6 MiB at 8 MiB/s took {took:?}");
         assert_eq!(limits.usage().bytes_read, 6 << 20);
     }
 
     #[tokio::test]
     async fn the_first_lane_gets_the_ceiling_while_the_rest_waits() {
-        let limits = Limits::new(Some(4 << 20), None);
-        let (bases, logs) = (store(&limits, Lane::Rest), store(&limits, Lane::First));
+        let (memory, limits) = (seeded(), Limits::new(Some(4 << 20), None));
+        let bases = Limited::new(Arc::clone(&memory), &limits, Lane::Rest);
+        let logs = Limited::new(memory, &limits, Lane::First);
         let lanes = async {
             tokio::time::sleep(Duration::from_millis(300)).await;
             read(&logs, "log").await
@@ -318,8 +320,8 @@ mod tests {
 
     #[tokio::test]
     async fn requests_keep_to_their_ceiling() {
-        let limits = Limits::new(None, Some(100));
-        let (store, begin) = (store(&limits, Lane::Rest), Instant::now());
+        let (memory, limits) = (seeded(), Limits::new(None, Some(100)));
+        let (store, begin) = (Limited::new(memory, &limits, Lane::Rest), Instant::now());
         for _ in 0..50 {
             store.head("log").await.unwrap();
         }
