@@ -324,3 +324,56 @@ fn a_health_address_that_is_none_is_named() {
     let told = failure(line, &[]);
     assert!(told.contains("--health-address") && told.contains("[::]:8081, or off"), "{told}");
 }
+
+/// A store that takes requests and never answers.
+fn silent_store() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || listener.incoming().map_while(Result::ok).collect::<Vec<_>>());
+    endpoint
+}
+
+/// An address that was free a moment ago.
+fn free_address() -> String {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+/// Status line of an answer, if there is one.
+fn asked(address: &str, path: &str) -> Option<String> {
+    use std::io::{Read, Write};
+    let mut socket = std::net::TcpStream::connect(address).ok()?;
+    write!(socket, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).ok()?;
+    Some(answer.lines().next()?.to_owned())
+}
+
+#[test]
+fn b11_a_long_purge_answers_its_probes_and_ends_when_asked_to() {
+    let worker = Worker::new(|task| task["work"]["purge"]["target"]["endpoint"] = json!(silent_store()));
+    worker.write("target/AWS_ACCESS_KEY_ID", "id");
+    worker.write("target/AWS_SECRET_ACCESS_KEY", "hush");
+    let (address, log, hash) = (free_address(), worker.path("log"), worker.hash());
+    let (task, target) = (worker.path("task.json"), worker.path("target"));
+    let mut purge = Command::new(env!("CARGO_BIN_EXE_farshore"))
+        .args(["worker", "purge", "--task", &task, "--task-hash", &hash, "--run-id", "1"])
+        .args(["--target-credentials", &target, "--termination-log", &log, "--health-address", &address])
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let begin = std::time::Instant::now();
+    let answers = loop {
+        let answers = [asked(&address, "/healthz"), asked(&address, "/readyz")];
+        if answers.iter().all(Option::is_some) || begin.elapsed().as_secs() > 10 {
+            break answers;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    };
+    let pid = purge.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    let code = purge.wait().unwrap().code();
+    assert_eq!(answers.map(Option::unwrap_or_default), ["HTTP/1.1 200 OK", "HTTP/1.1 200 OK"]);
+    assert_eq!(code, Some(1), "it ends by itself, not by the signal");
+    let words = std::fs::read_to_string(&log).unwrap();
+    says(&serde_json::from_str(&words).unwrap(), "Terminated", &["stopped"]);
+}

@@ -29,8 +29,8 @@ pub enum Error {
     /// A later run reports in our place, or the resource is gone.
     #[error("{0}")]
     Superseded(String),
-    /// Asked to stop in the middle of a cycle; the next run goes on where this one was.
-    #[error("stopped before the cycle was over")]
+    /// Asked to stop in the middle of its work.
+    #[error("stopped before its work was done; the next run goes on where this one was")]
     Terminated,
     #[error("Kubernetes can't be reached: {0}")]
     Kubernetes(String),
