@@ -165,4 +165,5 @@ async fn p10_memory_does_not_grow_with_what_is_copied() {
     assert!(peak <= 64 << 10, "{peak} KiB");
     worker.terminate();
     assert_eq!(worker.end(Duration::from_secs(15)).await, Some(0), "{}", worker.log());
+    setting.clear().await;
 }

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use farshore::{
     api::{BackupSyncService, Observed},
-    store::{ObjectStore, PutOptions, s3::S3Store},
+    store::{ListRequest, ObjectStore, PutOptions, s3::S3Store},
 };
 use jiff::{SignedDuration, Timestamp};
 use kube::{
@@ -168,6 +168,16 @@ impl Setting {
             .spawn()
             .unwrap();
         Worker { child, health, log: file("log"), words: file("words") }
+    }
+
+    /// Empties both buckets: the stores outlive the test.
+    pub async fn clear(&self) {
+        for store in [&self.source, &self.target] {
+            let page = store.list(&ListRequest::default()).await.unwrap();
+            for object in page.objects {
+                store.delete(&object.key, None).await.unwrap();
+            }
+        }
     }
 
     fn api(&self) -> Api<BackupSyncService> {
