@@ -59,9 +59,9 @@ async fn p07_the_controller_deletes_only_what_is_farshores() {
     let maps: Api<ConfigMap> = Api::namespaced(client, &room.namespace);
     let dry = kube::api::DeleteParams { dry_run: true, ..kube::api::DeleteParams::default() };
     // Every namespace has this ConfigMap, and it is Kubernetes' own.
-    let root = "kube-root-ca.crt";
+    let theirs = "kube-root-ca.crt";
     refused("another's ConfigMap", &["deletes only objects"], async || {
-        maps.delete(root, &dry).await.map(drop)
+        maps.delete(theirs, &dry).await.map(drop)
     })
     .await;
 }
