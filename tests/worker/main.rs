@@ -9,7 +9,11 @@ mod cluster;
 #[allow(dead_code, reason = "other tests need the rest")]
 #[path = "../support/history.rs"]
 mod history;
+mod killed;
 mod process;
+#[allow(dead_code, reason = "other tests need the rest")]
+#[path = "../support/proxy.rs"]
+mod proxy;
 #[path = "../support/stores.rs"]
 mod stores;
 

@@ -31,8 +31,8 @@ pub struct Setting {
     room: Room,
     uid: String,
     folder: TempDir,
-    source: S3Store,
-    target: S3Store,
+    pub source: S3Store,
+    pub target: S3Store,
     server: Server,
 }
 
@@ -236,6 +236,12 @@ impl Worker {
 
     pub fn last_words(&self) -> Value {
         serde_json::from_str(&std::fs::read_to_string(&self.words).unwrap()).unwrap()
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     pub fn terminate(&self) {
