@@ -7,19 +7,21 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::StreamExt;
 
 use super::{
     Entry, MANIFEST, Record, at_target,
     codec::{self, Unpacker},
 };
 use crate::{
-    backup::{Error, Result},
-    store::{ByteStream, GetOptions, ObjectStore},
+    backup::{Error, Result, reader::collect},
+    store::{GetOptions, ObjectStore},
 };
 
 /// Packed bytes that are unpacked at a time: many runs are read at once.
 const SLICE: usize = 4096;
+/// Packed bytes that are asked for at a time: no run holds a connection, or more than this, while the
+/// others are read.
+const WINDOW: u64 = 64 * 1024;
 
 pub(super) fn bad_record(store: &dyn ObjectStore, prefix: &str, name: &str, error: &std::io::Error) -> Error {
     let key = format!("{prefix}{MANIFEST}{name}");
@@ -100,7 +102,9 @@ struct RunReader {
 
 struct OpenSegment {
     name: String,
-    body: ByteStream,
+    /// Bytes asked for so far, of how many.
+    offset: u64,
+    size: u64,
     chunk: Bytes,
     unpacker: Unpacker,
     lines: u64,
@@ -112,29 +116,41 @@ impl RunReader {
             if self.open.is_none() && !self.open_next().await? {
                 return Ok(None);
             }
-            self.read_chunk().await?;
+            self.read_slice().await?;
         }
         Ok(self.ready.front().map(|entry| entry.key.clone()))
     }
 
     async fn open_next(&mut self) -> Result<bool> {
         let Some(name) = self.names.pop_front() else { return Ok(false) };
-        let key = format!("{}{MANIFEST}{name}", self.prefix);
-        // Not found: a twin merged it away. An error that passes: the next reading finds the merge.
-        let reply = self.store.get(&key, &GetOptions::default()).await.map_err(at_target)?;
+        let (chunk, size) = self.fetch(&name, 0).await?;
         let unpacker = Unpacker::new().map_err(|e| bad_record(&*self.store, &self.prefix, &name, &e))?;
-        self.open = Some(OpenSegment { name, body: reply.body, chunk: Bytes::new(), unpacker, lines: 0 });
+        self.open = Some(OpenSegment { name, offset: chunk.len() as u64, size, chunk, unpacker, lines: 0 });
         Ok(true)
     }
 
-    async fn read_chunk(&mut self) -> Result<()> {
-        let Some(open) = &mut self.open else { return Ok(()) };
+    /// A window of a segment, and the segment's size.
+    async fn fetch(&self, name: &str, offset: u64) -> Result<(Bytes, u64)> {
+        let key = format!("{}{MANIFEST}{name}", self.prefix);
+        let options = GetOptions { range: Some((offset, offset + WINDOW - 1)), ..GetOptions::default() };
+        // Not found: a twin merged it away. An error that passes: the next reading finds the merge.
+        let reply = self.store.get(&key, &options).await.map_err(at_target)?;
+        let size = reply.info.size;
+        Ok((collect(reply.body).await.map_err(at_target)?, size))
+    }
+
+    async fn read_slice(&mut self) -> Result<()> {
+        let Some(mut open) = self.open.take() else { return Ok(()) };
         if open.chunk.is_empty() {
-            let Some(chunk) = open.body.next().await else {
-                self.open = None;
+            if open.offset >= open.size {
                 return Ok(());
-            };
-            open.chunk = chunk.map_err(at_target)?;
+            }
+            (open.chunk, _) = self.fetch(&open.name, open.offset).await?;
+            open.offset += open.chunk.len() as u64;
+            if open.chunk.is_empty() {
+                let error = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+                return Err(bad_record(&*self.store, &self.prefix, &open.name, &error));
+            }
         }
         let slice = open.chunk.split_to(open.chunk.len().min(SLICE));
         let (lines, ready) = (&mut open.lines, &mut self.ready);
@@ -146,6 +162,8 @@ impl RunReader {
             }
             Ok(())
         });
-        fed.map_err(|error| bad_record(&*self.store, &self.prefix, &open.name, &error))
+        let fed = fed.map_err(|error| bad_record(&*self.store, &self.prefix, &open.name, &error));
+        self.open = Some(open);
+        fed
     }
 }
