@@ -7,8 +7,8 @@ use zstd::stream::{raw, write::Encoder};
 
 use super::Entry;
 
-/// 128 KiB: many segments are read at once, and each reader needs a window.
-const WINDOW_LOG: u32 = 17;
+/// 32 KiB: many segments are read at once, and each reader needs a window.
+const WINDOW_LOG: u32 = 15;
 const OUTPUT: usize = 32 * 1024;
 /// A longer line is not ours.
 const MAX_LINE: usize = 8 << 20;

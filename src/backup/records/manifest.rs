@@ -38,7 +38,7 @@ const GRACE_MICROS: u64 = 15 * 60 * 1_000_000;
 /// Appends after which a long copy merges by itself.
 const APPENDS: u64 = 16;
 /// Packed size at which a merge goes on in another object.
-const SEGMENT: usize = 4 << 20;
+const SEGMENT: usize = 1 << 20;
 /// Entries of an append that go into one object.
 const APPEND: usize = 4096;
 /// How long it is remembered that a key is gone: far longer than a worker may be late.

@@ -18,10 +18,10 @@ use crate::{
 };
 
 /// Packed bytes that are unpacked at a time: many runs are read at once.
-const SLICE: usize = 4096;
+const SLICE: usize = 1024;
 /// Packed bytes that are asked for at a time: no run holds a connection, or more than this, while the
 /// others are read.
-const WINDOW: u64 = 64 * 1024;
+const WINDOW: u64 = 32 * 1024;
 
 pub(super) fn bad_record(store: &dyn ObjectStore, prefix: &str, name: &str, error: &std::io::Error) -> Error {
     let key = format!("{prefix}{MANIFEST}{name}");
