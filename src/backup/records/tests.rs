@@ -55,8 +55,6 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
     #[test]
     fn b18_the_manifest_is_a_map_whatever_happens(steps in steps()) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

@@ -191,8 +191,6 @@ fn second(time: Timestamp) -> i64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
-
     #[test]
     fn b16_windows_are_what_a_naive_model_says(steps in steps()) {
         let (catalog, end) = play(&steps);
