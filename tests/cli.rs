@@ -178,18 +178,6 @@ fn p06_missing_keys_are_named_with_the_next_step() {
 }
 
 #[test]
-fn p06_a_purge_asks_for_yes_and_touches_nothing_without_it() {
-    let line =
-        "backup purge s3://b/f --endpoint http://127.0.0.1:1 --source s3://a/f/ --source-endpoint http://y/";
-    let args: Vec<_> = line.split_whitespace().collect();
-    let asked = farshore(&args, &KEYS);
-    assert_eq!(asked.code, Some(0), "{}", asked.err);
-    for word in ["s3://b/f/", "s3://a/f/ at http://y", "--yes"] {
-        assert!(asked.out.contains(word), "{word}: {}", asked.out);
-    }
-}
-
-#[test]
 fn without_a_cluster_the_failure_says_what_is_missing() {
     let told = failure("protected", &[]);
     assert!(told.contains("the services can't be listed"), "{told}");

@@ -21,6 +21,41 @@ pub struct Purged {
     pub foreign: u64,
 }
 
+/// What a purge would do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Preview {
+    /// Current objects that would go, with all their versions.
+    pub objects: u64,
+    /// Bytes of these, older versions not counted.
+    pub bytes: u64,
+    /// Objects under the prefix that are not ours: they stay.
+    pub foreign: u64,
+}
+
+/// Counts what [`purge`] would delete, and deletes nothing. `None`: no copy lies there.
+///
+/// # Errors
+/// As [`purge`]'s.
+pub async fn preview(store: Arc<dyn ObjectStore>, source: &Place, target: &Place) -> Result<Option<Preview>> {
+    if verify(&*store, target, source).await?.is_none() {
+        return Ok(None);
+    }
+    let root = Root { store: Arc::clone(&store), prefix: target.prefix.clone(), side: Side::Target };
+    let mut join = Join::open(None, &root, &Manifest::new(store, &target.prefix, true), "").await?;
+    let mut preview = Preview::default();
+    while let Some(row) = join.next().await? {
+        match &row.target {
+            Some(object) if named(&row) => {
+                preview.objects += 1;
+                preview.bytes += object.size;
+            }
+            Some(_) => preview.foreign += 1,
+            None => {}
+        }
+    }
+    Ok(Some(preview))
+}
+
 /// Deletes the copy of `source` that lies at `target`, its records last. Safe to repeat.
 ///
 /// Costs a listing of the prefix for each part of a base (commit files, metadata, payload), a listing of

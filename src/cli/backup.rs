@@ -160,15 +160,20 @@ async fn purge(flags: Purge) -> Result<ExitCode, Error> {
         let purged = backup::purge::purge(store, &source, &target).await?;
         writeln!(
             out,
-            "deleted {} objects in {} versions, and {} open uploads",
-            purged.objects, purged.versions, purged.uploads
+            "deleted {} objects in {} versions, and {} open uploads; {} objects of others stay",
+            purged.objects, purged.versions, purged.uploads, purged.foreign
         )?;
-    } else {
-        writeln!(
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (copy, origin) = (format!("s3://{}/{}", target.bucket, target.prefix), &source);
+    match backup::purge::preview(store, &source, &target).await? {
+        None => writeln!(out, "{copy} holds no copy that Farshore made: there is nothing to delete")?,
+        Some(preview) => writeln!(
             out,
-            "would delete from s3://{}/{} what its records say was copied from s3://{}/{} at {}; add --yes to do so",
-            target.bucket, target.prefix, source.bucket, source.prefix, source.endpoint
-        )?;
+            "would delete from {copy} the copy of s3://{}/{} at {}: {} objects, {} bytes, with all their versions; \
+             {} objects of others would stay; add --yes to do so",
+            origin.bucket, origin.prefix, origin.endpoint, preview.objects, preview.bytes, preview.foreign
+        )?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -11,7 +11,7 @@ use farshore::{
         Error, Result,
         catalog::Format,
         inspect::inspect,
-        purge::{Purged, purge},
+        purge::{Purged, preview, purge},
         sync::{Clock, LogPosition, Mode, Place, Report, Session, SyncConfig, Update, run},
         window::Window,
     },
@@ -359,6 +359,20 @@ async fn b18_a_prefix_that_is_not_ours_is_refused_and_left_alone() {
     assert_eq!(world.target.keys(), keys);
 }
 
+/// A mistake that is corrected later must not stand in the way: nothing is claimed before access is proved.
+#[tokio::test]
+async fn b01_a_source_that_denies_leaves_nothing_at_the_target() {
+    let mut world = World::new();
+    world.base();
+    world.source.fault(Fault::always(Verb::List, Failure::BadCredentials));
+    let refused = sync_once(world.session()).await.unwrap_err();
+    assert_eq!((refused.reason(), refused.side()), ("CredentialsRefused", Some(Side::Source)));
+    assert!(world.target.keys().is_empty(), "{:?}", world.target.keys());
+    world.source.heal();
+    world.config.source.endpoint = "https://corrected".into();
+    assert_eq!(world.once().await.full, 1);
+}
+
 #[tokio::test]
 async fn b01_source_and_target_in_one_place_are_refused() {
     let world = World::new();
@@ -529,9 +543,14 @@ async fn b18_objects_of_others_are_told_and_never_deleted() {
     let report = world.once().await;
     assert_eq!(reasons(&report), ["ForeignObjects"]);
     assert_eq!(report.full, 1);
-    let purged =
-        purge(Arc::new(world.target.clone()), &world.config.source, &world.config.target).await.unwrap();
+    let (source, target) = (&world.config.source, &world.config.target);
+    let before = world.target.keys();
+    let seen = preview(Arc::new(world.target.clone()), source, target).await.unwrap().unwrap();
+    assert_eq!(world.target.keys(), before, "a preview changes nothing");
+    let purged = purge(Arc::new(world.target.clone()), source, target).await.unwrap();
+    assert_eq!((seen.objects, seen.foreign), (purged.objects, purged.foreign));
     assert_eq!(purged.foreign, 2);
+    assert_eq!(preview(Arc::new(world.target.clone()), source, target).await.unwrap(), None);
     assert_eq!(
         world.target.keys(),
         ["copies/orders/notes.txt", "copies/orders/physicalbackup-20200101000000.xb.gz"]
@@ -665,7 +684,9 @@ async fn b01_a_run_without_progress_ends_itself() {
 
 #[tokio::test]
 async fn b01_a_shift_ends_at_once_on_what_only_a_person_can_mend() {
-    let world = World::new();
+    let mut world = World::new();
+    world.base();
+    world.once().await;
     world.source.fault(Fault::always(Verb::List, Failure::BadCredentials));
     let (_wake, run_now) = mpsc::channel(1);
     let (updates, mut told) = mpsc::channel(64);

@@ -17,11 +17,11 @@ use crate::{
         Error, Result,
         catalog::{Object, Part},
         join::Root,
-        records::{Fact, Manifest, Service, Stored, claim},
+        records::{Fact, Manifest, Service, Stored, claim, read_service},
     },
     replicate::{self, Copier, CopyRequest, Outcome, same_place},
     store::{
-        ObjectStore, Precondition, Side, Versioning,
+        ListRequest, ObjectStore, Precondition, Side, Versioning,
         limits::{Lane, Limited, Limits},
     },
 };
@@ -78,6 +78,9 @@ impl Engine {
     /// Claims the target and makes everything ready.
     pub(super) async fn open(session: Session, updates: mpsc::Sender<Update>) -> Result<Self> {
         let Session { source, target, config, clock, log_position: _ } = session;
+        if read_service(&*target, &config.target).await?.is_none() {
+            prove(&*source, &config).await?;
+        }
         refuse_same_place(&*source, &*target, &config).await?;
         let service = Service {
             version: 1,
@@ -238,6 +241,16 @@ impl Counts {
     pub(super) fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
+}
+
+/// A claim counts once access is proved to what it claims: a mistake in the source's address or keys
+/// leaves no record at the target that would stand in the way of its correction.
+async fn prove(source: &dyn ObjectStore, config: &SyncConfig) -> Result<()> {
+    let prefix = config.source.prefix.clone();
+    let request = ListRequest { prefix, max_keys: Some(1), ..ListRequest::default() };
+    let listed = tokio::time::timeout(config.stuck_after, source.list(&request)).await;
+    let listed = listed.map_err(|_| Error::Stuck(config.stuck_after))?;
+    listed.map(drop).map_err(|source| Error::Store { side: Side::Source, source })
 }
 
 /// Copying a prefix onto itself would make copies of copies for ever.
