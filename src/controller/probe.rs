@@ -82,16 +82,14 @@ fn causes(error: &dyn std::error::Error) -> String {
 
 fn tls(ca_bundle: Option<&str>) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();
-    if let Some(pem) = ca_bundle {
-        for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-            let certificate = certificate.map_err(|error| error.to_string())?;
-            roots.add(certificate).map_err(|error| error.to_string())?;
-        }
-    } else {
-        for certificate in rustls_native_certs::load_native_certs().certs {
-            // A root that this library can't use is no reason to trust none.
-            drop(roots.add(certificate));
-        }
+    for certificate in rustls_native_certs::load_native_certs().certs {
+        // A root that this library can't use is no reason to trust none.
+        drop(roots.add(certificate));
+    }
+    // Besides the well-known ones, as the workers have it: both ends must agree on who is trusted.
+    for certificate in CertificateDer::pem_slice_iter(ca_bundle.unwrap_or_default().as_bytes()) {
+        let certificate = certificate.map_err(|error| error.to_string())?;
+        roots.add(certificate).map_err(|error| error.to_string())?;
     }
     let provider = rustls::crypto::aws_lc_rs::default_provider().into();
     Ok(ClientConfig::builder_with_provider(provider)

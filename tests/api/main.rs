@@ -13,6 +13,7 @@
 mod acceptance;
 mod cluster;
 mod deletion;
+mod found;
 mod input;
 mod outage;
 mod starting;
