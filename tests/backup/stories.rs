@@ -361,15 +361,41 @@ async fn b18_a_prefix_that_is_not_ours_is_refused_and_left_alone() {
 
 /// A mistake that is corrected later must not stand in the way: nothing is claimed before access is proved.
 #[tokio::test]
-async fn b01_a_source_that_denies_leaves_nothing_at_the_target() {
+async fn b01_b18_a_source_that_cannot_be_listed_leaves_nothing_at_the_target() {
+    for failure in [
+        Failure::BadCredentials,
+        Failure::AccessDenied,
+        Failure::NoSuchBucket,
+        Failure::ClockSkew,
+        Failure::Unreachable,
+        Failure::Protocol,
+    ] {
+        let mut world = World::new();
+        world.base();
+        world.source.fault(Fault::always(Verb::List, failure));
+        let refused = sync_once(world.session()).await.unwrap_err();
+        assert_eq!(refused.side(), Some(Side::Source), "{refused}");
+        assert!(world.target.keys().is_empty(), "{refused}: {:?}", world.target.keys());
+        assert_eq!(world.target.requests(Verb::Put), 0, "{refused}");
+        world.source.heal();
+        world.config.source.endpoint = "https://corrected".into();
+        assert_eq!(world.once().await.full, 1);
+    }
+}
+
+/// A worker of the first source may still run: its copies must not come to lie under another's name.
+#[tokio::test]
+async fn b18_an_empty_source_is_claimed_too_and_only_a_purge_takes_the_claim_away() {
     let mut world = World::new();
+    assert_eq!(world.once().await.full, 0);
+    let (keys, first) = (world.target.keys(), world.config.source.clone());
     world.base();
-    world.source.fault(Fault::always(Verb::List, Failure::BadCredentials));
-    let refused = sync_once(world.session()).await.unwrap_err();
-    assert_eq!((refused.reason(), refused.side()), ("CredentialsRefused", Some(Side::Source)));
-    assert!(world.target.keys().is_empty(), "{:?}", world.target.keys());
-    world.source.heal();
     world.config.source.endpoint = "https://corrected".into();
+    let refused = sync_once(world.session()).await.unwrap_err();
+    assert_eq!(refused.reason(), "PrefixTaken");
+    assert!(refused.to_string().contains("farshore backup purge"), "{refused}");
+    assert_eq!(world.target.keys(), keys);
+    purge(Arc::new(world.target.clone()), &first, &world.config.target).await.unwrap();
     assert_eq!(world.once().await.full, 1);
 }
 

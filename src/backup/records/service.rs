@@ -37,6 +37,11 @@ pub enum Claim {
 
 /// Makes sure that the prefix holds this source's copy, or nothing, and says so there.
 ///
+/// Another source's claim is never replaced, not even one under which nothing was copied: a worker that
+/// outlived its task may still write by it, and since its writes don't touch `service.json`, no condition
+/// on that object would notice them. The claim would then name one source and lie over another's objects.
+/// A person who knows that no such worker runs takes it away with a purge.
+///
 /// # Errors
 /// [`Error::PrefixTaken`] when it holds anything else: nothing is written then.
 pub async fn claim(store: &dyn ObjectStore, target: &Place, service: &Service) -> Result<Claim> {
@@ -123,7 +128,11 @@ async fn refuse_others(store: &dyn ObjectStore, target: &Place) -> Result<()> {
 
 fn of_another(found: &Service) -> String {
     let Place { endpoint, bucket, prefix } = &found.source;
-    format!("holds the copy of s3://{bucket}/{prefix} at {endpoint}, made for {}", found.owner)
+    format!(
+        "holds the copy of s3://{bucket}/{prefix} at {endpoint}, made for {} \
+         (`farshore backup purge` deletes it where nobody needs it)",
+        found.owner
+    )
 }
 
 fn taken(target: &Place, cause: String) -> Error {
