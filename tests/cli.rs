@@ -1,9 +1,21 @@
-//! The program as it is typed: help, bad input, and how it ends. Nothing is running.
+//! The program as it is typed: help, bad input, and how it ends. Nothing else is running.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may")]
 
-use std::{path::Path, process::Command};
+#[path = "support/shown.rs"]
+mod shown;
 
+use std::{path::Path, process::Command, sync::Arc};
+
+use farshore::{
+    backup::{
+        catalog::{Format, Object},
+        records::{Fact, Manifest, Service, Stored, claim},
+        sync::Place,
+    },
+    store::{ETag, memory::MemoryStore},
+};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -49,7 +61,7 @@ fn each_command_tells_its_flags() {
         ("worker purge", &["--task", "--task-hash", "--run-id", "--target-credentials", "--health-address"]),
         ("backup", &["inspect", "purge"]),
         ("backup inspect", &["<S3-URL>", "--format", "--at", "--output", "--endpoint", "--credentials-dir"]),
-        ("backup purge", &["<S3-URL>", "--source", "--source-endpoint", "--yes", "--ca-bundle"]),
+        ("backup purge", &["<S3-URL>", "--source", "--source-endpoint", "--yes", "--output", "--ca-bundle"]),
         ("crds", &["--dir"]),
         ("protected", &["--force"]),
         ("completions", &["bash", "zsh", "fish"]),
@@ -175,6 +187,70 @@ fn p06_missing_keys_are_named_with_the_next_step() {
         let told = failure(line, &environment);
         assert!(told.contains(name) && told.contains("--credentials-dir"), "{told}");
     }
+}
+
+fn place(endpoint: &str, bucket: &str, prefix: &str) -> Place {
+    Place { endpoint: endpoint.into(), bucket: bucket.into(), prefix: prefix.into() }
+}
+
+/// A bucket `b` with a copy of two objects in the folder `f`, and somebody's notes.
+async fn copied() -> MemoryStore {
+    let (bucket, now) = (MemoryStore::new("b"), Timestamp::UNIX_EPOCH);
+    let service = Service {
+        version: 1,
+        source: place("http://y", "a", "f/"),
+        engine: "MySQL".into(),
+        format: Format::MariaDBOperator,
+        owner: "shop/orders".into(),
+        created_at: now,
+    };
+    claim(&bucket, &place("http://x", "b", "f/"), &service).await.unwrap();
+    let mut facts = Vec::new();
+    for (key, body) in [("base.xb", "a base"), ("log.000001", "a log")] {
+        let (key, etag) = (key.to_owned(), ETag("tag".into()));
+        let object = Object { key, stored_as: None, size: body.len() as u64, etag, modified: now };
+        facts.push((object.key.clone(), Fact::Stored(Stored::of(&object, None))));
+        bucket.seed(&format!("f/{}", object.key), body, now);
+    }
+    bucket.seed("f/notes.txt", "mine", now);
+    Manifest::new(Arc::new(bucket.clone()), "f/", true).append(now, facts).await.unwrap();
+    bucket
+}
+
+#[tokio::test]
+async fn p06_b11_a_purge_without_yes_counts_says_the_command_and_only_reads() {
+    let (endpoint, requests) = shown::show(&copied().await);
+    let purge = ["backup", "purge", "s3://b/f", "--source", "s3://a/f/", "--source-endpoint", "http://y/"];
+    let args = [&purge[..], &["--endpoint", &endpoint]].concat();
+    let counted = farshore(&args, &KEYS);
+    assert_eq!(counted.code, Some(0), "{}", counted.err);
+    let command = format!("{} --yes", args.join(" "));
+    for words in
+        ["s3://a/f/ at http://y\n", "2 objects in 2 versions (11 B)", "1 objects of others", &command]
+    {
+        assert!(counted.out.contains(words), "{words}: {}", counted.out);
+    }
+
+    let answer = farshore(&[&args[..], &["--output", "json"]].concat(), &KEYS);
+    let answer: Value = serde_json::from_str(&answer.out).unwrap();
+    let copy = json!({"objects": 2, "versions": 2, "bytes": 11, "uploads": 0, "foreign": 1});
+    assert_eq!((&answer["deleted"], &answer["copy"]), (&json!(false), &copy), "{answer}");
+    assert!(answer["command"].as_str().unwrap().ends_with(" --output json --yes"), "{answer}");
+
+    let other: Vec<_> = args.iter().map(|word| word.replace("s3://a/f/", "s3://other/")).collect();
+    let refused = failure(&other.join(" "), &KEYS);
+    assert!(refused.contains("holds the copy of s3://a/f/ at http://y"), "{refused}");
+
+    let nothing: Vec<_> = args.iter().map(|word| word.replace("s3://b/f", "s3://b/g")).collect();
+    let nothing = farshore(&nothing.iter().map(String::as_str).collect::<Vec<_>>(), &KEYS);
+    assert_eq!(nothing.code, Some(0), "{}", nothing.err);
+    assert!(
+        nothing.out.contains("s3://b/g/ holds no copy") && !nothing.out.contains("--yes"),
+        "{}",
+        nothing.out
+    );
+    let requests = requests.lock().unwrap();
+    assert!(requests.iter().all(|request| request.starts_with("GET ")), "{requests:?}");
 }
 
 #[test]

@@ -270,7 +270,9 @@ fn or_dash(time: Option<Timestamp>) -> String {
 }
 
 /// `1.5 MiB`, in whole numbers: no rounding up to what is not there.
-fn bytes(count: u64) -> String {
+/// A number of bytes for people: `1.5 GiB`.
+#[must_use]
+pub fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let (mut unit, mut divisor) = (0, 1);
     while count / divisor >= 1024 && unit + 1 < UNITS.len() {

@@ -1,6 +1,11 @@
 //! Takes a copy away: exactly what the manifest names, commit files first, every version.
 
-use std::sync::Arc;
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+};
+
+use serde::Serialize;
 
 use super::{
     Error, Result,
@@ -9,51 +14,98 @@ use super::{
     records::{FOLDER, Manifest, verify},
     sync::Place,
 };
-use crate::store::{ListVersionsRequest, ObjectStore, ObjectVersion, Side};
+use crate::store::{ListVersionsRequest, ObjectStore, ObjectVersion, Side, UploadId};
 
-/// What a purge did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a purge deleted, or would delete.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Purged {
+    /// Objects that were there, whatever their number of versions.
     pub objects: u64,
+    /// Versions and delete markers, those of objects deleted earlier among them.
     pub versions: u64,
+    /// Bytes of all versions.
+    pub bytes: u64,
+    /// Uploads left open. A store that tells of uploads by their key only may have more of them than a
+    /// preview counts.
     pub uploads: u64,
     /// Objects under the prefix that are not ours: they stay.
     pub foreign: u64,
 }
 
-/// What a purge would do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Preview {
-    /// Current objects that would go, with all their versions.
-    pub objects: u64,
-    /// Bytes of these, older versions not counted.
-    pub bytes: u64,
-    /// Objects under the prefix that are not ours: they stay.
-    pub foreign: u64,
-}
-
-/// Counts what [`purge`] would delete, and deletes nothing. `None`: no copy lies there.
+/// Counts what [`purge`] would delete, and writes nothing. `None`: no copy lies there.
+///
+/// Costs a listing of the prefix and one of its versions. Memory does not grow with the copy.
 ///
 /// # Errors
 /// As [`purge`]'s.
-pub async fn preview(store: Arc<dyn ObjectStore>, source: &Place, target: &Place) -> Result<Option<Preview>> {
+pub async fn preview(store: Arc<dyn ObjectStore>, source: &Place, target: &Place) -> Result<Option<Purged>> {
     if verify(&*store, target, source).await?.is_none() {
         return Ok(None);
     }
     let root = Root { store: Arc::clone(&store), prefix: target.prefix.clone(), side: Side::Target };
     let mut join = Join::open(None, &root, &Manifest::new(store, &target.prefix, true), "").await?;
-    let mut preview = Preview::default();
+    let mut versions = Versions::of(&root);
+    let mut uploads = HashSet::new();
+    let mut count = Purged::default();
     while let Some(row) = join.next().await? {
-        match &row.target {
-            Some(object) if named(&row) => {
-                preview.objects += 1;
-                preview.bytes += object.size;
-            }
-            Some(_) => preview.foreign += 1,
-            None => {}
+        if !named(&row) {
+            count.foreign += u64::from(row.target.is_some());
+            continue;
+        }
+        let key = format!("{}{}", root.prefix, row.key);
+        count.objects += u64::from(row.target.is_some());
+        versions.count(&key, &mut count).await?;
+        if row.target.is_none() && row.stored().is_some() {
+            uploads.extend(open_uploads(&root, &key).await?);
         }
     }
-    Ok(Some(preview))
+    uploads.extend(open_uploads(&root, &root.prefix).await?);
+    count.uploads = uploads.len() as u64;
+    Ok(Some(count))
+}
+
+async fn open_uploads(root: &Root, prefix: &str) -> Result<impl Iterator<Item = (String, UploadId)>> {
+    let uploads = root.store.list_uploads(prefix).await.map_err(at_target)?;
+    Ok(uploads.into_iter().map(|upload| (upload.key, upload.id)))
+}
+
+/// All versions under a prefix, read along with its keys.
+struct Versions {
+    store: Arc<dyn ObjectStore>,
+    request: ListVersionsRequest,
+    page: VecDeque<ObjectVersion>,
+    done: bool,
+}
+
+impl Versions {
+    fn of(root: &Root) -> Self {
+        let request = ListVersionsRequest { prefix: root.prefix.clone(), marker: None };
+        Self { store: Arc::clone(&root.store), request, page: VecDeque::new(), done: false }
+    }
+
+    /// Counts those of one key; keys come in bytewise order.
+    async fn count(&mut self, key: &str, count: &mut Purged) -> Result<()> {
+        loop {
+            while self.page.front().is_some_and(|version| version.key.as_str() <= key) {
+                let version = self.page.pop_front().filter(|version| version.key == key);
+                count.versions += u64::from(version.is_some());
+                count.bytes += version.map_or(0, |version| version.size);
+            }
+            if self.done || !self.page.is_empty() {
+                return Ok(());
+            }
+            self.next_page().await?;
+        }
+    }
+
+    async fn next_page(&mut self) -> Result<()> {
+        let mut page = self.store.list_versions(&self.request).await.map_err(at_target)?;
+        // Within a page, delete markers come after all versions.
+        page.versions.sort_by(|a, b| a.key.cmp(&b.key));
+        (self.page, self.done) = (page.versions.into(), page.next.is_none());
+        self.request.marker = page.next;
+        Ok(())
+    }
 }
 
 /// Deletes the copy of `source` that lies at `target`, its records last. Safe to repeat.
@@ -122,6 +174,7 @@ impl Purge {
             for version in page.versions.iter().filter(|version| wanted(version)) {
                 self.root.store.delete(&version.key, Some(&version.version)).await.map_err(at_target)?;
                 self.done.versions += 1;
+                self.done.bytes += version.size;
             }
             // In key order: what comes after another key is not ours.
             if page.next.is_none() || reached_other {

@@ -1,5 +1,7 @@
 //! `farshore backup …`: the same eyes as the worker's, without a cluster.
 
+mod purge;
+
 use std::{io::Write, path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -7,7 +9,7 @@ use jiff::Timestamp;
 
 use super::Error;
 use crate::{
-    backup::{self, catalog::Format, sync::Place},
+    backup::{self, catalog::Format},
     store::{
         ObjectStore,
         credentials::Credentials,
@@ -20,7 +22,7 @@ pub enum Command {
     /// Shows what a bucket holds: bases, logs, gaps, windows, and whether a moment can be restored.
     Inspect(Inspect),
     /// Deletes a copy that Farshore made: what its records name, in all versions, and nothing else.
-    Purge(Purge),
+    Purge(purge::Purge),
 }
 
 #[derive(Debug, Args)]
@@ -43,24 +45,6 @@ pub struct Inspect {
     /// How to print the answer.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     output: Output,
-    #[command(flatten)]
-    store: StoreFlags,
-}
-
-#[derive(Debug, Args)]
-pub struct Purge {
-    /// The copy, like `s3://bucket/prefix`.
-    #[arg(value_name = "S3-URL")]
-    url: String,
-    /// Endpoint of the source's store, as the copy's records have it.
-    #[arg(long, value_name = "URL")]
-    source_endpoint: String,
-    /// Source of the copy, like `s3://bucket/prefix`.
-    #[arg(long, value_name = "S3-URL")]
-    source: String,
-    /// Really deletes. Without it, the command only says what it would delete.
-    #[arg(long)]
-    yes: bool,
     #[command(flatten)]
     store: StoreFlags,
 }
@@ -118,7 +102,7 @@ enum Output {
 pub async fn run(command: Command) -> Result<ExitCode, Error> {
     match command {
         Command::Inspect(inspect) => self::inspect(inspect).await,
-        Command::Purge(purge) => self::purge(purge).await,
+        Command::Purge(flags) => purge::run(flags).await,
     }
 }
 
@@ -141,39 +125,6 @@ async fn inspect(flags: Inspect) -> Result<ExitCode, Error> {
     match flags.output {
         Output::Table => write!(out, "{found}")?,
         Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(&found)?)?,
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-async fn purge(flags: Purge) -> Result<ExitCode, Error> {
-    let (bucket, prefix) = s3_url("S3-URL", &flags.url)?;
-    let (source_bucket, source_prefix) = s3_url("--source", &flags.source)?;
-    let store = flags.store.open(&bucket)?;
-    let source = Place {
-        endpoint: flags.source_endpoint.trim_end_matches('/').to_owned(),
-        bucket: source_bucket,
-        prefix: source_prefix,
-    };
-    let target = Place { endpoint: flags.store.endpoint.trim_end_matches('/').to_owned(), bucket, prefix };
-    let mut out = std::io::stdout().lock();
-    if flags.yes {
-        let purged = backup::purge::purge(store, &source, &target).await?;
-        writeln!(
-            out,
-            "deleted {} objects in {} versions, and {} open uploads; {} objects of others stay",
-            purged.objects, purged.versions, purged.uploads, purged.foreign
-        )?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let (copy, origin) = (format!("s3://{}/{}", target.bucket, target.prefix), &source);
-    match backup::purge::preview(store, &source, &target).await? {
-        None => writeln!(out, "{copy} holds no copy that Farshore made: there is nothing to delete")?,
-        Some(preview) => writeln!(
-            out,
-            "would delete from {copy} the copy of s3://{}/{} at {}: {} objects, {} bytes, with all their versions; \
-             {} objects of others would stay; add --yes to do so",
-            origin.bucket, origin.prefix, origin.endpoint, preview.objects, preview.bytes, preview.foreign
-        )?,
     }
     Ok(ExitCode::SUCCESS)
 }

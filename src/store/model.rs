@@ -158,7 +158,7 @@ pub struct PutReply {
 }
 
 /// Name of an open multipart upload.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UploadId(pub String);
 
 /// A part that has arrived.
