@@ -9,6 +9,7 @@ mod listing;
 mod merge;
 mod place;
 mod range;
+pub mod sweep;
 
 pub use copy::{Copied, Copier, CopyRequest, OnBytes, Outcome};
 pub use error::{Error, Result};

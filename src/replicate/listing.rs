@@ -43,6 +43,11 @@ impl<P: Pages + ?Sized> Listing<P> {
         Ok(page.objects.first().and_then(|o| o.key.strip_prefix(&self.prefix)).map(str::to_owned))
     }
 
+    /// True if one page holds all of it: one request.
+    pub(super) async fn is_short(&self) -> store::Result<bool> {
+        Ok(self.pages.page(&self.request(None)).await?.next.is_none())
+    }
+
     fn request(&self, after: Option<&str>) -> ListRequest {
         let start_after = after.map(|after| format!("{}{after}", self.prefix));
         ListRequest { prefix: self.prefix.clone(), start_after, ..ListRequest::default() }

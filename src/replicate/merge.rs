@@ -22,6 +22,16 @@ pub enum Difference {
     Unlike { source: Listed, target: Listed },
 }
 
+impl Difference {
+    /// What the source holds.
+    #[must_use]
+    pub fn source(self) -> Listed {
+        match self {
+            Self::Missing(source) | Self::Unlike { source, .. } => source,
+        }
+    }
+}
+
 /// What a range that both sides listed to its end has shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Complete {

@@ -1,0 +1,179 @@
+//! What a sweep has seen and done.
+
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use super::super::{Complete, Copied, Difference, Error};
+
+/// Objects of a kind that are named; the others are counted.
+const NAMED: usize = 10;
+
+/// Objects and bytes so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Objects listed at the source, and at the target.
+    pub source: u64,
+    pub target: u64,
+    /// Of the same key, size and ETag on both sides.
+    pub alike: u64,
+    /// At the source only.
+    pub missing: u64,
+    /// On both sides, unlike.
+    pub unlike: u64,
+    /// At the target only.
+    pub extra: u64,
+    /// Bytes of what is missing or unlike, by the listing.
+    pub bytes: u64,
+    /// Objects and bytes that were copied.
+    pub copied: u64,
+    pub copied_bytes: u64,
+    /// Bytes sent, repeated ones included.
+    pub sent: u64,
+    pub deleted: u64,
+    /// Objects that were listed and then went, or came back: nothing was to be done any more.
+    pub overtaken: u64,
+    /// Copied, and equal in all but the ETag: its parts can't be made again, or a side's tags are no MD5s.
+    pub other_etag: u64,
+    /// Objects that could be neither copied nor deleted.
+    pub failed: u64,
+}
+
+/// An object that could be neither copied nor deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub key: String,
+    /// The one word used in conditions, Events and metrics alike.
+    pub reason: &'static str,
+    /// What happened, and the next step.
+    pub message: String,
+}
+
+/// The first of each kind, by key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Examples {
+    pub missing: Vec<String>,
+    pub unlike: Vec<String>,
+    pub extra: Vec<String>,
+    pub other_etag: Vec<String>,
+    pub failed: Vec<Failure>,
+}
+
+/// How a sweep ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    pub counts: Counts,
+    pub examples: Examples,
+}
+
+impl Report {
+    /// True if both sides held the same objects when they were listed.
+    #[must_use]
+    pub fn were_equal(&self) -> bool {
+        let Counts { missing, unlike, extra, .. } = self.counts;
+        missing + unlike + extra == 0
+    }
+
+    /// True if the target now holds all that the source held, and, where extras were to go, no more.
+    #[must_use]
+    pub fn agrees(&self, mirrored: bool) -> bool {
+        let Counts { missing, unlike, copied, extra, deleted, overtaken, failed, .. } = self.counts;
+        let settled = copied + deleted + overtaken;
+        failed == 0 && settled == missing + unlike + if mirrored { extra } else { 0 }
+    }
+}
+
+/// Counts that many tasks move.
+#[derive(Debug, Default)]
+pub struct Tally {
+    counts: Mutex<Counts>,
+    examples: Mutex<Examples>,
+    sent: AtomicU64,
+}
+
+impl Tally {
+    /// The counts so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let mut counts = self.change(|counts| *counts);
+        counts.sent = self.sent.load(Relaxed);
+        counts
+    }
+
+    /// The counts so far, with examples.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let examples = self.examples.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Report { counts: self.counts(), examples }
+    }
+
+    pub(super) fn sent(&self, bytes: u64) {
+        self.sent.fetch_add(bytes, Relaxed);
+    }
+
+    pub(super) fn differs(&self, difference: &Difference) {
+        let (key, size) = match difference {
+            Difference::Missing(source) | Difference::Unlike { source, .. } => (&source.key, source.size),
+        };
+        let missing = matches!(difference, Difference::Missing(_));
+        self.change(|counts| {
+            counts.bytes += size;
+            *if missing { &mut counts.missing } else { &mut counts.unlike } += 1;
+        });
+        self.name(
+            |examples| if missing { &mut examples.missing } else { &mut examples.unlike },
+            || key.clone(),
+        );
+    }
+
+    pub(super) fn compared(&self, complete: &Complete) {
+        self.change(|counts| {
+            counts.source += complete.source;
+            counts.target += complete.target;
+            counts.alike += complete.alike;
+            counts.extra += complete.extras.len() as u64 + complete.more_extras;
+        });
+        for extra in complete.extras.iter().take(NAMED) {
+            self.name(|examples| &mut examples.extra, || extra.key.clone());
+        }
+    }
+
+    pub(super) fn copied(&self, key: &str, copied: &Copied) {
+        let exact = copied.source_etag == copied.target_etag;
+        self.change(|counts| {
+            counts.copied += 1;
+            counts.copied_bytes += copied.size;
+            counts.other_etag += u64::from(!exact);
+        });
+        if !exact {
+            self.name(|examples| &mut examples.other_etag, || key.to_owned());
+        }
+    }
+
+    pub(super) fn deleted(&self) {
+        self.change(|counts| counts.deleted += 1);
+    }
+
+    pub(super) fn overtaken(&self) {
+        self.change(|counts| counts.overtaken += 1);
+    }
+
+    pub(super) fn failed(&self, key: &str, error: &Error) {
+        self.change(|counts| counts.failed += 1);
+        let failure = || Failure { key: key.to_owned(), reason: error.reason(), message: error.to_string() };
+        self.name(|examples| &mut examples.failed, failure);
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Counts) -> T) -> T {
+        change(&mut self.counts.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn name<T>(&self, kind: impl FnOnce(&mut Examples) -> &mut Vec<T>, example: impl FnOnce() -> T) {
+        let mut examples = self.examples.lock().unwrap_or_else(PoisonError::into_inner);
+        let kind = kind(&mut examples);
+        if kind.len() < NAMED {
+            kind.push(example());
+        }
+    }
+}
