@@ -2,6 +2,7 @@
 
 mod backup;
 mod controller;
+mod copy;
 mod crds;
 mod protected;
 mod telemetry;
@@ -53,6 +54,10 @@ enum Command {
     /// Looks at a backup set in a bucket, or takes a copy away, without a cluster.
     #[command(subcommand)]
     Backup(backup::Command),
+    /// Copies objects from one bucket to another, exactly, and says whether the two sides then agree.
+    Copy(Box<copy::Copy>),
+    /// Compares two buckets: how many objects are equal, differ, or are on one side only.
+    Compare(Box<copy::Compare>),
     /// Prints the custom resource definitions as YAML.
     Crds(crds::Flags),
     /// Lists what an uninstall would leave without its keeper, and fails if that is anything.
@@ -69,6 +74,8 @@ enum Command {
 pub enum Error {
     #[error(transparent)]
     Backup(#[from] crate::backup::Error),
+    #[error(transparent)]
+    Replicate(#[from] crate::replicate::Error),
     #[error("{}", .0.advised())]
     Store(#[from] crate::store::Error),
     #[error(transparent)]
@@ -122,6 +129,8 @@ fn dispatch(command: Command) -> Result<ExitCode, Error> {
         Command::Controller(flags) => block_on(controller::run(*flags)),
         Command::Worker(role) => block_on(worker::run(role)),
         Command::Backup(command) => block_on(backup::run(command)),
+        Command::Copy(flags) => block_on(copy::copy(*flags)),
+        Command::Compare(flags) => block_on(copy::compare(*flags)),
         Command::Crds(flags) => crds::run(&flags),
         Command::Protected(flags) => block_on(protected::run(flags)),
         Command::Completions { shell } => {

@@ -183,7 +183,7 @@ fn pattern(argument: &'static str, text: Option<&str>) -> Result<(), Error> {
 }
 
 /// Bucket and prefix; the prefix is empty or ends in `/`.
-fn s3_url(argument: &'static str, text: &str) -> Result<(String, String), Error> {
+pub(super) fn s3_url(argument: &'static str, text: &str) -> Result<(String, String), Error> {
     let bad = || Error::BadArgument {
         argument,
         value: text.to_owned(),

@@ -1,0 +1,306 @@
+//! `farshore copy` and `farshore compare`: the engine of the workers, without a cluster.
+
+use std::{
+    io::{IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_credential_types::provider::ProvideCredentials;
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use super::{Error, backup::s3_url};
+use crate::{
+    api::ByteRate,
+    replicate::{
+        self,
+        sweep::{Action, Counts, Effort, Report, Sweep, Tally},
+    },
+    store::{
+        ObjectStore,
+        credentials::Credentials,
+        limits::{Lane, Limited, Limits},
+        s3::{Addressing, S3Config, S3Store},
+    },
+};
+
+/// A line of progress in a pipe.
+const LINES_EVERY: Duration = Duration::from_secs(10);
+const BAR_EVERY: Duration = Duration::from_millis(200);
+
+#[derive(Debug, Args)]
+pub struct Copy {
+    #[command(flatten)]
+    sides: Sides,
+    /// Also deletes what only the target has, each object after the source itself said that it has none.
+    #[arg(long)]
+    delete: bool,
+    /// Only says what would be copied and deleted.
+    #[arg(long)]
+    dry_run: bool,
+    /// Ceiling on bytes a second, like 50Mi.
+    #[arg(long, value_name = "RATE")]
+    bandwidth: Option<ByteRate>,
+}
+
+#[derive(Debug, Args)]
+pub struct Compare {
+    #[command(flatten)]
+    sides: Sides,
+}
+
+/// The two ends. Keys come from `SOURCE_AWS_ACCESS_KEY_ID`, `SOURCE_AWS_SECRET_ACCESS_KEY` (and
+/// `SOURCE_AWS_SESSION_TOKEN`), and the same with `TARGET_`; else from the usual `AWS_` variables, else from
+/// the profile that `AWS_PROFILE` names.
+#[derive(Debug, Args)]
+struct Sides {
+    /// Where objects come from, like `s3://bucket/prefix`; the prefix is taken as it is.
+    #[arg(value_name = "SOURCE")]
+    source: String,
+    /// Where they go, like `s3://bucket/prefix`.
+    #[arg(value_name = "TARGET")]
+    target: String,
+    /// URL of the source's endpoint. Default: AWS in the source's region.
+    #[arg(long, value_name = "URL")]
+    source_endpoint: Option<String>,
+    /// URL of the target's endpoint. Default: AWS in the target's region.
+    #[arg(long, value_name = "URL")]
+    target_endpoint: Option<String>,
+    /// Region that requests to the source are signed for.
+    #[arg(long, value_name = "REGION", env = "SOURCE_AWS_REGION", default_value = "us-east-1")]
+    source_region: String,
+    /// Region that requests to the target are signed for.
+    #[arg(long, value_name = "REGION", env = "TARGET_AWS_REGION", default_value = "us-east-1")]
+    target_region: String,
+    /// How the source's bucket is addressed. Default: path with an endpoint of one's own, else virtual.
+    #[arg(long, value_enum, value_name = "HOW")]
+    source_addressing: Option<AddressingName>,
+    /// How the target's bucket is addressed. Default: path with an endpoint of one's own, else virtual.
+    #[arg(long, value_enum, value_name = "HOW")]
+    target_addressing: Option<AddressingName>,
+    /// PEM file of authorities that both ends may be proved by, besides the system's.
+    #[arg(long, value_name = "FILE")]
+    ca_bundle: Option<PathBuf>,
+    /// Objects under way at a time.
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    parallel: u16,
+    /// Prints the outcome as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum AddressingName {
+    /// endpoint/bucket
+    Path,
+    /// bucket.endpoint
+    Virtual,
+}
+
+/// Copies. The exit code is 0 only if the target then holds all that the source does.
+pub async fn copy(flags: Copy) -> Result<ExitCode, Error> {
+    let action = match (flags.dry_run, flags.delete) {
+        (true, _) => Action::Compare,
+        (false, true) => Action::Mirror,
+        (false, false) => Action::Copy,
+    };
+    let limits = Limits::new(flags.bandwidth.as_ref().map(ByteRate::get), None);
+    let report = flags.sides.sweep(action, &limits).await?;
+    let agrees = if flags.dry_run {
+        report.were_equal() || (!flags.delete && report.counts.missing + report.counts.unlike == 0)
+    } else {
+        report.agrees(flags.delete)
+    };
+    flags.sides.tell(&report, agrees)
+}
+
+/// Compares. The exit code is 0 only if both sides hold the same.
+pub async fn compare(flags: Compare) -> Result<ExitCode, Error> {
+    let report = flags.sides.sweep(Action::Compare, &Limits::new(None, None)).await?;
+    flags.sides.tell(&report, report.were_equal())
+}
+
+impl Sides {
+    async fn sweep(&self, action: Action, limits: &Arc<Limits>) -> Result<Report, Error> {
+        let (source_bucket, source_prefix) = s3_url("SOURCE", &self.source)?;
+        let (target_bucket, target_prefix) = s3_url("TARGET", &self.target)?;
+        let source = self.open("SOURCE", &source_bucket).await?;
+        let target = self.open("TARGET", &target_bucket).await?;
+        if action != Action::Compare && replicate::same_place(&*source, &*target, &target_prefix).await? {
+            return Err(Error::BadArgument {
+                argument: "TARGET",
+                value: self.target.clone(),
+                expected: "name another bucket: this one is the source itself",
+            });
+        }
+        let source: Arc<dyn ObjectStore> = Arc::new(Limited::new(source, limits, Lane::Rest));
+        let effort = Effort { objects: self.parallel.into(), ..Effort::default() };
+        let sweep = Sweep::new((source, source_prefix), (target, target_prefix), action, effort);
+        let shown = tokio::spawn(show(sweep.tally(), action));
+        let report = sweep.run().await;
+        shown.abort();
+        // It ends by being stopped.
+        shown.await.ok();
+        Ok(report?)
+    }
+
+    async fn open(&self, side: &'static str, bucket: &str) -> Result<Arc<dyn ObjectStore>, Error> {
+        let (endpoint, region, addressing) = if side == "SOURCE" {
+            (&self.source_endpoint, &self.source_region, self.source_addressing)
+        } else {
+            (&self.target_endpoint, &self.target_region, self.target_addressing)
+        };
+        let own = endpoint.as_ref().map(|url| url.trim_end_matches('/').to_owned());
+        let addressing = match addressing {
+            Some(AddressingName::Path) => Addressing::Path,
+            Some(AddressingName::Virtual) => Addressing::Virtual,
+            None if own.is_some() => Addressing::Path,
+            None => Addressing::Virtual,
+        };
+        let ca_bundle = self.ca_bundle.as_ref().map(|path| {
+            std::fs::read_to_string(path).map_err(|source| Error::File { path: path.clone(), source })
+        });
+        let config = S3Config {
+            signing_region: region.clone(),
+            addressing,
+            ca_bundle: ca_bundle.transpose()?,
+            ..S3Config::new(
+                own.unwrap_or_else(|| format!("https://s3.{region}.amazonaws.com")),
+                bucket,
+                credentials(side).await?,
+            )
+        };
+        Ok(Arc::new(S3Store::new(config)?))
+    }
+
+    fn tell(&self, report: &Report, agrees: bool) -> Result<ExitCode, Error> {
+        let mut out = std::io::stdout().lock();
+        if self.json {
+            writeln!(out, "{}", serde_json::to_string_pretty(&as_json(report, agrees))?)?;
+        } else {
+            write!(out, "{}", as_text(report))?;
+            writeln!(out, "{}", if agrees { "the two sides agree" } else { "the two sides differ" })?;
+        }
+        Ok(if agrees { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// A side's own variables win over the usual ones, and these over a profile.
+async fn credentials(side: &str) -> Result<Credentials, Error> {
+    for prefix in [format!("{side}_"), String::new()] {
+        let variable = |name: &str| std::env::var(format!("{prefix}{name}")).ok().filter(|v| !v.is_empty());
+        let id = variable("AWS_ACCESS_KEY_ID");
+        let secret = variable("AWS_SECRET_ACCESS_KEY");
+        match (id, secret, variable("AWS_SESSION_TOKEN")) {
+            (Some(id), Some(secret), None) => return Ok(Credentials::fixed(id, secret)),
+            (Some(id), Some(secret), Some(token)) => return Ok(Credentials::temporary(id, secret, token)),
+            (None, None, _) => {}
+            _ => {
+                return Err(Error::Missing(format!(
+                    "only one of {prefix}AWS_ACCESS_KEY_ID and {prefix}AWS_SECRET_ACCESS_KEY is set: set both"
+                )));
+            }
+        }
+    }
+    let profile = ProfileFileCredentialsProvider::builder().build().provide_credentials().await;
+    let keys = profile.map_err(|_| {
+        Error::Missing(format!(
+            "no keys for the {}: export {side}_AWS_ACCESS_KEY_ID and {side}_AWS_SECRET_ACCESS_KEY, or the AWS_ \
+             variables without {side}_, or name a profile in AWS_PROFILE",
+            side.to_lowercase()
+        ))
+    })?;
+    Ok(match keys.session_token() {
+        Some(token) => Credentials::temporary(keys.access_key_id(), keys.secret_access_key(), token),
+        None => Credentials::fixed(keys.access_key_id(), keys.secret_access_key()),
+    })
+}
+
+/// A bar on a terminal, a line now and then in a pipe. Ends by being stopped.
+async fn show(tally: Arc<Tally>, action: Action) {
+    let terminal = std::io::stderr().is_terminal();
+    let bar = if terminal { ProgressBar::no_length() } else { ProgressBar::hidden() };
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+        bar.set_style(style);
+    }
+    loop {
+        tokio::time::sleep(if terminal { BAR_EVERY } else { LINES_EVERY }).await;
+        let line = moving(&tally.counts(), action);
+        if terminal {
+            bar.set_message(line);
+            bar.tick();
+        } else {
+            tracing::info!("{line}");
+        }
+    }
+}
+
+fn moving(counts: &Counts, action: Action) -> String {
+    let Counts { source, copied, missing, unlike, sent, deleted, failed, .. } = counts;
+    match action {
+        Action::Compare => format!("{source} objects compared, {} differ", missing + unlike),
+        _ => format!(
+            "{source} objects compared, {copied} of {} copied, {}, {deleted} deleted, {failed} failed",
+            missing + unlike,
+            size(*sent)
+        ),
+    }
+}
+
+/// Bytes for people.
+fn size(bytes: u64) -> String {
+    indicatif::BinaryBytes(bytes).to_string()
+}
+
+fn as_text(report: &Report) -> String {
+    let Report { counts, examples } = report;
+    let mut lines = Vec::new();
+    let mut row = |what: &str, count: u64, named: &[String]| {
+        let few = if named.is_empty() { String::new() } else { format!("   {}", named.join("  ")) };
+        lines.push(format!("{what:<16}{count:>12}{few}\n"));
+    };
+    row("source", counts.source, &[]);
+    row("target", counts.target, &[]);
+    row("equal", counts.alike, &[]);
+    row("differing", counts.unlike, &examples.unlike);
+    row("only at source", counts.missing, &examples.missing);
+    row("only at target", counts.extra, &examples.extra);
+    for (what, count, named) in [
+        ("copied", counts.copied, &[][..]),
+        ("deleted", counts.deleted, &[]),
+        ("gone meanwhile", counts.overtaken, &[]),
+        ("other ETag", counts.other_etag, &examples.other_etag),
+        ("failed", counts.failed, &[]),
+    ] {
+        if count > 0 {
+            row(what, count, named);
+        }
+    }
+    if counts.sent > 0 {
+        lines.push(format!("{:<16}{:>12}\n", "bytes sent", size(counts.sent)));
+    }
+    lines.extend(examples.failed.iter().map(|f| format!("failed: {:?}: {}\n", f.key, f.message)));
+    lines.concat()
+}
+
+fn as_json(report: &Report, agrees: bool) -> serde_json::Value {
+    let Report { counts: c, examples: e } = report;
+    let failed: Vec<_> =
+        e.failed.iter().map(|f| json!({"key": f.key, "reason": f.reason, "message": f.message})).collect();
+    json!({
+        "agree": agrees,
+        "source": c.source, "target": c.target, "equal": c.alike,
+        "differing": {"count": c.unlike, "examples": e.unlike},
+        "onlyAtSource": {"count": c.missing, "examples": e.missing},
+        "onlyAtTarget": {"count": c.extra, "examples": e.extra},
+        "copied": {"objects": c.copied, "bytes": c.copied_bytes},
+        "sentBytes": c.sent, "deleted": c.deleted, "goneMeanwhile": c.overtaken,
+        "otherETag": {"count": c.other_etag, "examples": e.other_etag},
+        "failed": {"count": c.failed, "examples": failed},
+    })
+}
