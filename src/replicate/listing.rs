@@ -48,6 +48,13 @@ impl<P: Pages + ?Sized> Listing<P> {
         Ok(self.pages.page(&self.request(None)).await?.next.is_none())
     }
 
+    /// True if a key is listed by the very name: one request.
+    pub(super) async fn lists(&self, key: &str) -> store::Result<bool> {
+        let prefix = format!("{}{key}", self.prefix);
+        let request = ListRequest { prefix: prefix.clone(), max_keys: Some(1), ..ListRequest::default() };
+        Ok(self.pages.page(&request).await?.objects.first().is_some_and(|object| object.key == prefix))
+    }
+
     fn request(&self, after: Option<&str>) -> ListRequest {
         let start_after = after.map(|after| format!("{}{after}", self.prefix));
         ListRequest { prefix: self.prefix.clone(), start_after, ..ListRequest::default() }

@@ -13,7 +13,7 @@ use super::{
     merge::{Complete, Merge, Step},
     range,
 };
-use crate::store::{self, Listed, ObjectStore, Precondition};
+use crate::store::{self, Listed, ObjectStore, Precondition, Side};
 pub use report::{Counts, Examples, Failure, Report, Tally};
 
 /// Ranges for each one that is compared at a time: those that turn out short leave room for others.
@@ -201,10 +201,21 @@ impl Sweep {
             precondition: Precondition::None,
         };
         match self.copier.copy(&request).await? {
-            Outcome::Copied(copied) => self.tally.copied(&source.key, &copied),
-            Outcome::Gone | Outcome::Changed => self.tally.overtaken(),
+            Outcome::Copied(_) if !is_listed_as_written(&self.target, &source.key).await? => {
+                Err(misspelt(Side::Target, &self.target, &source.key))
+            }
+            Outcome::Copied(copied) => {
+                self.tally.copied(&source.key, &copied);
+                Ok(())
+            }
+            Outcome::Gone | Outcome::Changed if is_mangled(&source.key) => {
+                Err(misspelt(Side::Source, &self.source, &source.key))
+            }
+            Outcome::Gone | Outcome::Changed => {
+                self.tally.overtaken();
+                Ok(())
+            }
         }
-        Ok(())
     }
 
     /// Only what the source itself says is not there, and only what was seen: an object that was
@@ -221,6 +232,9 @@ impl Sweep {
             }
         }
         match self.target.pages.head(&target_key).await {
+            Err(store::Error::NotFound(_)) if is_mangled(&extra.key) => {
+                return Err(misspelt(Side::Target, &self.target, &extra.key));
+            }
             Err(store::Error::NotFound(_)) => {}
             Err(error) => return Err(Error::target(error)),
             Ok(there) if there.etag == extra.etag => {
@@ -233,6 +247,30 @@ impl Sweep {
         }
         self.tally.deleted();
         Ok(())
+    }
+}
+
+/// A key with characters that XML can't hold is listed again: a store that ignores `encoding-type=url`
+/// (seen: `VersityGW` 1.8) gives another one in its place, and the object would be copied for ever.
+async fn is_listed_as_written(target: &Listing, key: &str) -> Result<bool> {
+    let fits = |c: char| c >= ' ' && !matches!(c, '\u{fffe}' | '\u{ffff}') || matches!(c, '\t' | '\n' | '\r');
+    if key.chars().all(fits) {
+        return Ok(true);
+    }
+    target.lists(key).await.map_err(Error::target)
+}
+
+/// What Go's XML encoder writes for a character that it can't.
+fn is_mangled(key: &str) -> bool {
+    key.contains(char::REPLACEMENT_CHARACTER)
+}
+
+fn misspelt(side: Side, listing: &Listing, key: &str) -> Error {
+    let (bucket, key) = (listing.pages.bucket().to_owned(), Some(format!("{}{key}", listing.prefix)));
+    let context = store::Context { bucket, key, ..store::Context::default() };
+    Error::Store {
+        side,
+        source: store::Error::Unsupported { what: "to list a key of such characters", context },
     }
 }
 

@@ -15,6 +15,7 @@ mod proxy;
 mod stores;
 mod suite;
 mod tls;
+mod tool;
 
 use farshore::store::{ObjectStore, Versioning, memory::MemoryStore};
 

@@ -1,0 +1,187 @@
+//! `farshore copy` and `farshore compare`, as typed, between real stores.
+
+use std::process::{Command, Output};
+
+use bytes::Bytes;
+use farshore::store::{Attributes, ObjectStore, PutOptions, s3::S3Store};
+use serde_json::Value;
+
+use crate::{
+    proxy::{Break, Proxy},
+    stores,
+    suite::noise,
+};
+
+/// Keys that tools trip over.
+const ZOO: [&str; 18] = [
+    "plain",
+    "a/b/c",
+    "a//b",
+    "/leading",
+    "with space",
+    "plus+and%25percent",
+    "quote\"and'",
+    "emoji-\u{1f40b}",
+    "e\u{301}-and-\u{e9}",
+    "tab\tand-control-\u{1}",
+    "question?hash#amp&eq=",
+    "semi;colon:at@dollar$comma,",
+    "back\\slash",
+    "tilde~star*paren()",
+    "angle<>brace{}pipe|caret^tick`",
+    "trailing.",
+    "...dots",
+    "x-a",
+];
+
+struct Side {
+    store: S3Store,
+    endpoint: String,
+}
+
+async fn minio() -> Side {
+    Side { store: stores::minio_a().await, endpoint: stores::endpoint("FARSHORE_TEST_MINIO_A") }
+}
+
+async fn versity() -> Side {
+    Side { store: stores::versity().await, endpoint: stores::endpoint("FARSHORE_TEST_VERSITY") }
+}
+
+async fn farshore(command: &str, source: &Side, target: &Side, more: &[&str]) -> (Output, Value) {
+    let keys = stores::credentials().current().unwrap();
+    let mut typed = Command::new(env!("CARGO_BIN_EXE_farshore"));
+    typed
+        .arg(command)
+        .arg(format!("s3://{}", source.store.bucket()))
+        .arg(format!("s3://{}", target.store.bucket()))
+        .args(["--source-endpoint", &source.endpoint, "--target-endpoint", &target.endpoint, "--json"])
+        .args(more)
+        .env("SOURCE_AWS_ACCESS_KEY_ID", &keys.access_key)
+        .env("SOURCE_AWS_SECRET_ACCESS_KEY", keys.secret_key.reveal())
+        .env("AWS_ACCESS_KEY_ID", &keys.access_key)
+        .env("AWS_SECRET_ACCESS_KEY", keys.secret_key.reveal());
+    let output = tokio::task::spawn_blocking(move || typed.output().unwrap()).await.unwrap();
+    let told = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    (output, told)
+}
+
+fn options(n: usize) -> PutOptions {
+    let attributes = Attributes {
+        content_type: Some("text/x-test".into()),
+        cache_control: Some("max-age=60".into()),
+        content_disposition: Some("attachment".into()),
+        metadata: [("number".to_owned(), n.to_string()), ("word".to_owned(), "gr\u{fc}n".to_owned())].into(),
+        ..Attributes::default()
+    };
+    PutOptions { attributes, ..PutOptions::default() }
+}
+
+/// Keys that this store takes.
+async fn fill(store: &S3Store) -> Vec<&'static str> {
+    let mut kept = Vec::new();
+    for (n, key) in ZOO.into_iter().enumerate() {
+        match store.put(key, noise(1000 * n, n as u64), &options(n)).await {
+            Ok(_) => kept.push(key),
+            Err(error) => println!("{key:?} can't be stored: {error}"),
+        }
+    }
+    kept
+}
+
+async fn copies_exactly(source: Side, target: Side) {
+    let keys = fill(&source.store).await;
+    assert!(keys.len() > 10, "{keys:?}");
+    let (output, told) = farshore("copy", &source, &target, &[]).await;
+    println!("{told:#} {}", String::from_utf8_lossy(&output.stderr));
+    for key in &keys {
+        // What a store can't hold or spell is named; nothing is left out in silence.
+        let spelt = key.replace('\u{1}', "\u{fffd}");
+        let failures = told["failed"]["examples"].as_array().unwrap();
+        let named = failures.iter().any(|f| f["key"] == **key || f["key"] == *spelt);
+        match target.store.head(key).await {
+            Ok(there) => {
+                let here = source.store.head(key).await.unwrap();
+                assert_eq!((there.size, &there.etag), (here.size, &here.etag), "{key:?}");
+                assert!(here.attributes.are_kept_as(&there.attributes), "{key:?}: {there:?}");
+            }
+            Err(error) => assert!(named, "{key:?} is neither there nor named: {error}"),
+        }
+    }
+    let failed = told["failed"]["count"].as_u64().unwrap();
+    assert_eq!(output.status.success(), failed == 0);
+    assert_eq!(told["copied"]["objects"].as_u64().unwrap() + failed, keys.len() as u64);
+    let (output, told) = farshore("compare", &source, &target, &[]).await;
+    assert_eq!(output.status.success(), failed == 0, "{told:#}");
+    assert_eq!(told["equal"].as_u64().unwrap() + failed, keys.len() as u64);
+}
+
+#[tokio::test]
+async fn c15_p06_minio_to_versity_every_key_is_copied_or_named() {
+    copies_exactly(minio().await, versity().await).await;
+}
+
+#[tokio::test]
+async fn c15_p06_versity_to_minio_every_key_is_copied_or_named() {
+    copies_exactly(versity().await, minio().await).await;
+}
+
+#[tokio::test]
+async fn c17_p06_a_comparison_names_what_differs_and_a_mirror_settles_it() {
+    let (source, target) = (minio().await, versity().await);
+    let put = async |store: &S3Store, key: &str, content: &'static str| {
+        store.put(key, Bytes::from(content), &PutOptions::default()).await.unwrap();
+    };
+    put(&source.store, "same", "1").await;
+    put(&target.store, "same", "1").await;
+    put(&source.store, "other", "1").await;
+    put(&target.store, "other", "2").await;
+    put(&source.store, "here", "1").await;
+    put(&target.store, "there", "1").await;
+    let (output, told) = farshore("compare", &source, &target, &[]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(told["equal"], 1);
+    for (kind, key) in [("differing", "other"), ("onlyAtSource", "here"), ("onlyAtTarget", "there")] {
+        assert_eq!((&told[kind]["count"], &told[kind]["examples"][0]), (&1.into(), &key.into()), "{told:#}");
+    }
+    let (output, _) = farshore("copy", &source, &target, &["--dry-run", "--delete"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(target.store.head("here").await.is_err(), "a dry run copies nothing");
+    let (output, told) = farshore("copy", &source, &target, &["--delete"]).await;
+    assert!(output.status.success(), "{told:#}");
+    assert_eq!((&told["copied"]["objects"], &told["deleted"]), (&2.into(), &1.into()));
+    assert!(farshore("compare", &source, &target, &[]).await.0.status.success());
+}
+
+/// What a proxy in trouble answers instead of a page.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c14_p06_a_listing_that_breaks_on_its_third_page_deletes_nothing() {
+    let (source, target) = (minio().await, minio().await);
+    let body = Bytes::from_static(b"1");
+    for n in 0..2500 {
+        let key = format!("k{n:05}");
+        target.store.put(&key, body.clone(), &PutOptions::default()).await.unwrap();
+        if n % 5 > 0 {
+            source.store.put(&key, body.clone(), &PutOptions::default()).await.unwrap();
+        }
+    }
+    for how in [Break::Html, Break::Shorten(900), Break::Error(403, "AccessDenied")] {
+        let proxy = Proxy::before(&source.endpoint).await;
+        proxy.breaks("GET", "list-type=2", (2, u32::MAX), how.clone());
+        let broken = Side { store: source.store.clone(), endpoint: proxy.endpoint.clone() };
+        let (output, _) = farshore("copy", &broken, &target, &["--delete"]).await;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{how:?}: {said}");
+        assert!(said.contains("error: "), "{how:?}: {said}");
+        let (_, told) = farshore("compare", &source, &target, &[]).await;
+        assert_eq!(told["onlyAtTarget"]["count"], 500, "{how:?}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn c06_p06_a_bucket_is_not_copied_onto_itself() {
+    let source = minio().await;
+    let again = Side { store: source.store.clone(), endpoint: source.endpoint.clone() };
+    let (output, _) = farshore("copy", &source, &again, &[]).await;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("the source itself"), "{said}");
+}
