@@ -156,11 +156,9 @@ impl Sides {
             (&self.target_endpoint, &self.target_region, self.target_addressing)
         };
         let own = endpoint.as_ref().map(|url| url.trim_end_matches('/').to_owned());
-        let addressing = match addressing {
-            Some(AddressingName::Path) => Addressing::Path,
-            Some(AddressingName::Virtual) => Addressing::Virtual,
-            None if own.is_some() => Addressing::Path,
-            None => Addressing::Virtual,
+        let addressing = match (addressing, &own) {
+            (Some(AddressingName::Path), _) | (None, Some(_)) => Addressing::Path,
+            (Some(AddressingName::Virtual), _) | (None, None) => Addressing::Virtual,
         };
         let ca_bundle = self.ca_bundle.as_ref().map(|path| {
             std::fs::read_to_string(path).map_err(|source| Error::File { path: path.clone(), source })
