@@ -102,6 +102,12 @@ impl JobView {
         self.state == JobState::Active && !self.deleting
     }
 
+    /// A pod of it has done the task: the Job controller is about to say so.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.pods.iter().any(|pod| pod.ended.as_ref().is_some_and(|(code, ..)| *code == 0))
+    }
+
     /// The pod that is ready.
     #[must_use]
     pub fn ready_pod(&self) -> Option<&PodView> {

@@ -17,7 +17,7 @@ use crate::{
     controller::Options,
     task::{
         INSTANCE_CREDENTIALS_DIR, SOURCE_CREDENTIALS_DIR, TARGET_CREDENTIALS_DIR, TASK_DIR, TASK_KEY,
-        WORKER_PORT,
+        TaskMode, WORKER_PORT,
     },
 };
 
@@ -89,7 +89,7 @@ fn container(
         image_pull_policy: options.worker_image_pull_policy.clone(),
         args: Some(args.map(ToOwned::to_owned).to_vec()),
         liveness_probe: Some(probe("/healthz", 10, 6)),
-        readiness_probe: Some(probe("/readyz", 5, 3)),
+        readiness_probe: Some(Probe { initial_delay_seconds: head_start(work), ..probe("/readyz", 5, 3) }),
         resources: Some(resources.unwrap_or_else(default_resources)),
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),
@@ -105,6 +105,11 @@ fn container(
         volume_mounts: Some(mounts.iter().map(|(_, mount)| mount.clone()).collect()),
         ..Container::default()
     }
+}
+
+/// Most cycles are over within seconds: asked before, each would leave an Event that it is not ready yet.
+fn head_start(work: Work<'_>) -> Option<i32> {
+    matches!(work, Work::Sync { mode: TaskMode::Cycle, .. }).then_some(5)
 }
 
 fn probe(path: &str, period: i32, failures: i32) -> Probe {

@@ -33,7 +33,7 @@ pub enum Worker {
 /// How the worker stands.
 #[must_use]
 pub fn worker(jobs: &[JobView], words: Option<&Words>) -> Worker {
-    let active: Vec<_> = jobs.iter().filter(|job| job.is_active()).collect();
+    let active: Vec<_> = jobs.iter().filter(|job| job.is_active() && !job.is_done()).collect();
     if active.iter().any(|job| job.ready_pod().is_some()) {
         return Worker::Serving;
     }
@@ -90,4 +90,47 @@ pub fn job_trouble(job: &JobView) -> Option<Trouble> {
     };
     let message = format!("Job {}: {message}; see kubectl logs job/{}", job.name, job.name);
     Some(Trouble { side: None, reason: reason.to_owned(), message, permanent })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::jobs::PodView;
+
+    fn job(ended: Option<i32>) -> JobView {
+        let pod = PodView {
+            uid: "pod".to_owned(),
+            created: Timestamp::UNIX_EPOCH,
+            started: Some(Timestamp::UNIX_EPOCH),
+            alive: ended.is_none(),
+            ready: false,
+            ready_changed: None,
+            ended: ended.map(|code| (code, None, format!("the worker ended with exit code {code}"))),
+            trouble: None,
+        };
+        JobView {
+            name: "copy-1".to_owned(),
+            uid: "job".to_owned(),
+            created: Timestamp::UNIX_EPOCH,
+            run_id: "run".to_owned(),
+            task: "task".to_owned(),
+            config_map: "map".to_owned(),
+            attempt: 0,
+            run_request: None,
+            deleting: false,
+            state: JobState::Active,
+            pods: vec![pod],
+        }
+    }
+
+    /// On a busy cluster minutes pass between a pod's end and its Job's.
+    #[test]
+    fn p11_a_pod_that_has_done_its_task_is_no_failure_while_its_job_is_not_told_complete() {
+        assert_eq!(worker(&[job(Some(0))], None), Worker::Idle);
+        let failed = worker(&[job(Some(1))], None);
+        assert!(
+            matches!(failed, Worker::Starting { why: Some((reason, _)), .. } if reason == "WorkerFailed")
+        );
+        assert!(matches!(worker(&[job(None)], None), Worker::Starting { why: None, .. }));
+    }
 }
