@@ -12,10 +12,7 @@ use farshore::{
     api::{BackupSyncService, CONTROLLER, DatabaseInstance, Region},
     controller::{Error, Options, Pauses, Timing, run_with},
 };
-use k8s_openapi::{
-    api::{batch::v1::Job, core::v1::Namespace, events::v1::Event},
-    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
-};
+use k8s_openapi::api::{batch::v1::Job, core::v1::Namespace, events::v1::Event};
 use kube::{
     Api, Client, Config, Resource, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
@@ -24,8 +21,10 @@ use kube::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, sync::OnceCell, task::JoinHandle};
+use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
+
+use crate::installed;
 
 /// Longer than any step takes on a busy machine with two cores.
 pub const PATIENCE: Duration = Duration::from_mins(1);
@@ -39,23 +38,6 @@ pub async fn config() -> Config {
         panic!("no cluster ({}: {error}); run `make test`, or start one with dev/cluster up", path.display())
     });
     Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap()
-}
-
-/// Applies the definitions of this tree, once a run.
-async fn install(client: &Client) {
-    static DONE: OnceCell<()> = OnceCell::const_new();
-    DONE.get_or_init(|| async {
-        let api: Api<CustomResourceDefinition> = Api::all(client.clone());
-        for definition in farshore::api::definitions() {
-            let name = definition.name_any();
-            let params = PatchParams::apply("farshore-tests").force();
-            api.patch(&name, &params, &Patch::Apply(&definition)).await.unwrap();
-            let established = kube::runtime::conditions::is_crd_established();
-            let wait = kube::runtime::wait::await_condition(api.clone(), &name, established);
-            tokio::time::timeout(PATIENCE, wait).await.expect("established in time").unwrap();
-        }
-    })
-    .await;
 }
 
 /// A namespace `api-<stem>-<time>`, two regions of that name, and at most one controller for them.
@@ -86,7 +68,7 @@ impl Controller {
 impl World {
     pub async fn new(stem: &str) -> Self {
         let client = Client::try_from(config().await).unwrap();
-        install(&client).await;
+        installed::install().await;
         let time = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_micros() % 10_000_000_000;
         let namespace = format!("api-{stem}-{time}");
         let object: Namespace = serde_json::from_value(json!({"metadata": {"name": namespace, "labels": {

@@ -15,6 +15,9 @@ mod cluster;
 mod deletion;
 mod found;
 mod input;
+#[allow(dead_code, reason = "other tests need the rest")]
+#[path = "../support/cluster.rs"]
+mod installed;
 mod outage;
 mod starting;
 mod working;
