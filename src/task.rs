@@ -57,6 +57,19 @@ pub struct LastWords {
     pub side: Option<crate::api::FailureSide>,
 }
 
+/// A text of at most so many bytes. What is too much goes from the middle: a message begins with the
+/// object and ends with the next step.
+#[must_use]
+pub fn shortened(text: &str, longest: usize) -> String {
+    const CUT: &str = " … ";
+    if text.len() <= longest {
+        return text.to_owned();
+    }
+    let half = longest.saturating_sub(CUT.len()) / 2;
+    let (head, tail) = (text.floor_char_boundary(half), text.ceil_char_boundary(text.len() - half));
+    format!("{}{CUT}{}", &text[..head], &text[tail..])
+}
+
 /// One task, as a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -222,4 +235,19 @@ struct VersionOnly {
 #[must_use]
 pub fn hash(text: &str) -> String {
     hex::encode(&Sha256::digest(text.as_bytes())[..8])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p05_a_long_text_keeps_the_object_and_the_next_step() {
+        assert_eq!(shortened("all of it", 9), "all of it");
+        for longest in 40..60 {
+            let text = shortened(&format!("s3://b/{}; make room", "ä€".repeat(500)), longest);
+            assert!(text.len() <= longest, "{text}");
+            assert!(text.starts_with("s3://b/") && text.ends_with("; make room"), "{text}");
+        }
+    }
 }

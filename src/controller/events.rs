@@ -11,6 +11,7 @@ use kube::{
 };
 
 use super::names;
+use crate::task::shortened;
 
 const CONTROLLER: &str = "farshore.dev/controller";
 /// The API server takes at most 1024 bytes.
@@ -89,7 +90,7 @@ fn event(
         },
         action: Some("Reconcile".to_owned()),
         event_time: Some(MicroTime(now)),
-        note: Some(shortened(&told.note)),
+        note: Some(shortened(&told.note, LONGEST_NOTE)),
         reason: Some(told.reason.clone()),
         regarding: Some(about.clone()),
         reporting_controller: Some(CONTROLLER.to_owned()),
@@ -99,24 +100,21 @@ fn event(
     }
 }
 
-fn shortened(note: &str) -> String {
-    if note.len() <= LONGEST_NOTE {
-        return note.to_owned();
-    }
-    let end = (0..=LONGEST_NOTE).rev().find(|end| note.is_char_boundary(*end)).unwrap_or(0);
-    format!("{}…", &note[..end])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn an_event_about_a_name_of_253_characters_has_a_name() {
+    fn p05_an_event_about_a_name_of_253_characters_has_a_name_and_the_next_step() {
         let about = ObjectReference { name: Some("n".repeat(253)), ..ObjectReference::default() };
-        let told = Announcement::warning("Refused", "ä".repeat(2000));
+        let note = format!("service {}: {}; make room", "n".repeat(253), "ä".repeat(2000));
+        let told = Announcement::warning("Refused", note);
         let event = event(&about, &told, "shop", "me", Timestamp::now());
         assert!(event.metadata.name.unwrap().len() <= 63);
-        assert!(event.note.unwrap().len() <= 1024);
+        let note = event.note.unwrap();
+        assert!(
+            note.len() <= 1024 && note.contains(&"n".repeat(253)) && note.ends_with("make room"),
+            "{note}"
+        );
     }
 }

@@ -13,6 +13,7 @@ use crate::{
         sync::{Progress, Report, Update},
         window::{Basis, Gap},
     },
+    task::shortened,
 };
 
 /// Newest windows that are reported.
@@ -21,7 +22,7 @@ const WINDOWS: usize = 32;
 const GAPS: usize = 8;
 /// Findings that are reported.
 const FINDINGS: usize = 32;
-/// Longest text of a finding or failure, in characters: an object of the API has its limits.
+/// Longest text of a finding or failure, in bytes: an object of the API has its limits.
 const TEXT: usize = 1024;
 
 /// Takes updates in, gives reports out.
@@ -92,7 +93,10 @@ impl Draft {
             .findings
             .iter()
             .take(FINDINGS)
-            .map(|found| Finding { reason: found.reason.to_owned(), message: shortened(&found.message) })
+            .map(|found| Finding {
+                reason: found.reason.to_owned(),
+                message: shortened(&found.message, TEXT),
+            })
             .collect();
         self.observed.cycle = Some(cycle(report));
         self.observed.failure = None;
@@ -111,8 +115,13 @@ impl Draft {
             Some(earlier) if earlier.reason == reason && earlier.side == side => earlier.since.clone(),
             _ => Time(now),
         };
-        self.observed.failure =
-            Some(Failure { side, reason: reason.to_owned(), message: shortened(message), permanent, since });
+        self.observed.failure = Some(Failure {
+            side,
+            reason: reason.to_owned(),
+            message: shortened(message, TEXT),
+            permanent,
+            since,
+        });
     }
 }
 
@@ -131,7 +140,7 @@ fn cycle(report: &Report) -> Cycle {
     let (covered_until, engine_unasked) = match &report.covered_until {
         None => (None, None),
         Some(Ok(moment)) => (Some(Time(*moment)), None),
-        Some(Err(why)) => (None, Some(shortened(why))),
+        Some(Err(why)) => (None, Some(shortened(why, TEXT))),
     };
     Cycle {
         started_at: Time(report.started_at),
@@ -166,17 +175,11 @@ fn newest<T>(all: &[T], count: usize) -> &[T] {
 
 fn gap(gap: &Gap) -> String {
     let until = gap.before.map_or("the next backup".to_owned(), |moment| moment.to_string());
-    shortened(&format!(
+    let text = format!(
         "{} is missing: no moment after {} and before {until} can be restored",
         gap.missing, gap.after
-    ))
-}
-
-fn shortened(text: &str) -> String {
-    match text.char_indices().nth(TEXT - 1) {
-        None => text.to_owned(),
-        Some((end, _)) => format!("{}…", &text[..end]),
-    }
+    );
+    shortened(&text, TEXT)
 }
 
 #[cfg(test)]
@@ -241,7 +244,7 @@ mod tests {
         draft.take(failed("SlowDown"), at(10));
         draft.take(failed("SlowDown"), at(20));
         let failure = draft.observed().failure.clone().unwrap();
-        assert_eq!((failure.since.0, failure.message.chars().count()), (at(10), TEXT));
+        assert!(failure.since.0 == at(10) && failure.message.len() <= TEXT);
         draft.take(failed("StoreFull"), at(30));
         assert_eq!(draft.observed().failure.as_ref().unwrap().since.0, at(30));
         draft.take(Update::Cycle(Box::new(report(40))), at(41));
