@@ -596,8 +596,8 @@ async fn b16_an_object_that_was_lost_at_the_target_is_copied_again() {
     assert_eq!(reports.pop().unwrap().windows, before.windows);
 }
 
-#[tokio::test]
-async fn b14_walg_logs_are_written_one_after_another_oldest_first() {
+/// A bucket that WAL-G wrote.
+fn walg_world() -> World {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples/walg-mysql");
     let mut world = World::new();
     world.config.format = Format::WalGMySQL;
@@ -608,6 +608,119 @@ async fn b14_walg_logs_are_written_one_after_another_oldest_first() {
         let body = std::fs::read(folder.join("objects").join(key)).unwrap();
         world.source.seed(&format!("orders/{key}"), body, time(row["lastModified"].as_str().unwrap()));
     }
+    world
+}
+
+const OLDEST: &str = "basebackups_005/stream_20261121T025118Z";
+
+/// The one finding of a look that goes on with all the rest.
+async fn only_finding(world: &World) -> (&'static str, String) {
+    let report = world.once().await;
+    assert_eq!((report.full, &*report.windows), (2, &[window(NEWER, "2026-11-21T02:54:24Z")][..]));
+    let [finding] = &*report.findings else { panic!("{:?}", report.findings) };
+    (finding.reason, finding.message.clone())
+}
+
+const NEWER: &str = "2026-11-21T02:54:21Z";
+
+#[tokio::test]
+async fn b16_a_corrupt_sentinel_leaves_that_backup_out_and_nothing_else() {
+    let world = walg_world();
+    let sentinel = format!("{OLDEST}_backup_stop_sentinel.json");
+    world.source.seed(&format!("orders/{sentinel}"), "{\"Tool\":", time("2026-11-21T02:51:19Z"));
+    let (reason, message) = only_finding(&world).await;
+    assert_eq!(reason, "CorruptMetadata");
+    assert!(message.contains(&sentinel) && message.contains("or take another backup"), "{message}");
+    assert!(!world.copied().iter().any(|key| key.starts_with(OLDEST)), "{:?}", world.copied());
+}
+
+#[tokio::test]
+async fn b16_a_sentinel_without_data_is_named_and_nothing_else_waits() {
+    let world = walg_world();
+    world.source.unseed(&format!("orders/{OLDEST}/stream.zst"));
+    let (reason, message) = only_finding(&world).await;
+    assert_eq!(reason, "BackupWithoutData");
+    assert!(message.contains(OLDEST) && message.contains("delete its sentinel"), "{message}");
+}
+
+#[tokio::test]
+async fn b16_a_backup_that_is_being_written_is_no_news_until_it_is_given_up() {
+    let world = walg_world();
+    world.source.unseed(&format!("orders/{OLDEST}_backup_stop_sentinel.json"));
+    let begun = world.source.head(&format!("orders/{OLDEST}/stream.zst")).await.unwrap().modified;
+    world.set_now(begun + SignedDuration::from_mins(6 * 60));
+    assert_eq!(world.once().await.findings, [], "somebody may be writing it");
+    world.set_now(begun + SignedDuration::from_mins(6 * 60 + 1));
+    let (reason, message) = only_finding(&world).await;
+    assert_eq!(reason, "BackupIncomplete");
+    assert!(message.contains(OLDEST) && message.contains("delete it at the source"), "{message}");
+}
+
+#[tokio::test]
+async fn b16_a_first_backup_that_is_being_written_is_told_from_none() {
+    let world = walg_world();
+    for key in world.source.keys().iter().filter(|key| key.ends_with("_backup_stop_sentinel.json")) {
+        world.source.unseed(key);
+    }
+    let report = world.once().await;
+    assert_eq!(reasons(&report), ["NoFullBackup"]);
+    let message = &report.findings[0].message;
+    assert!(
+        message.contains("s3://backups/orders/") && message.contains("3 that are not finished"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn b16_clocks_more_than_15_min_apart_are_named_with_their_store() {
+    let mut world = World::new();
+    world.base();
+    world.work(60);
+    for (seconds, words) in
+        [(901, "http://north is 15 min ahead of"), (-1200, "http://north is 20 min behind")]
+    {
+        world.source.set_clock_offset(SignedDuration::from_secs(seconds));
+        let report = world.once().await;
+        assert_eq!(reasons(&report), ["ClockSkew"]);
+        let message = &report.findings[0].message;
+        assert!(message.contains(words) && message.ends_with("set the clocks"), "{message}");
+    }
+    world.source.set_clock_offset(SignedDuration::from_secs(899));
+    world.target.set_clock_offset(SignedDuration::from_secs(-899));
+    assert_eq!(world.once().await.findings, []);
+}
+
+/// A target that takes nothing more: what it holds stays restorable, and what is missing comes once it is
+/// mended.
+#[tokio::test]
+async fn p02_b18_a_target_that_is_full_read_only_or_denied_is_named_and_loses_nothing() {
+    for (failure, reason, step) in [
+        (Failure::Full, "StoreFull", "free space at the store, or raise the bucket's quota"),
+        (Failure::AccessDenied, "AccessDenied", "allow these credentials to"),
+        (Failure::Locked, "ObjectLocked", "use a bucket that can be written to"),
+        (Failure::ClockSkew, "ClockSkew", "set the clock"),
+    ] {
+        let mut world = World::new();
+        world.base();
+        world.work(60);
+        let before = world.once().await;
+        world.work(60);
+        world.target.fault(Fault::always(Verb::Put, failure));
+        let error = sync_once(world.session()).await.unwrap_err();
+        assert_eq!((error.reason(), error.side()), (reason, Some(Side::Target)));
+        let text = error.to_string();
+        assert!(text.contains("s3://dr/copies/orders/") && text.contains(step), "{text}");
+        let seen =
+            inspect(Arc::new(world.target.clone()), "copies/orders/", &world.config.format, None).await;
+        assert_eq!(seen.unwrap().windows, before.windows, "{reason}");
+        world.target.heal();
+        assert_eq!(world.once().await.latest, Some(time("2026-11-01T00:01:59Z")), "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn b14_walg_logs_are_written_one_after_another_oldest_first() {
+    let world = walg_world();
     // The first one is slow: a pool would let others overtake it.
     let slow = Effect::Delay(Duration::from_millis(200));
     world.target.fault(Fault::once(Verb::Put, Failure::NotFound).on("000002.zst").with(slow));

@@ -161,7 +161,10 @@ fn link_parents(read: &mut [Read], warnings: &mut Vec<Warning>) {
                 Some(lsn) => format!("no earlier backup ends at its LSN {lsn}"),
                 None => "nothing tells its LSN".to_owned(),
             };
-            warnings.push(Warning::new("NoParent", format!("incremental {id} can't be restored: {cause}")));
+            warnings.push(Warning::new(
+                "NoParent",
+                format!("incremental {id} can't be restored: {cause}; take a full backup"),
+            ));
             read[at].base.orphan = true;
         }
         read[at].base.parent = parent;
@@ -200,8 +203,9 @@ impl Found {
     fn read(&self, stem: &str, answers: &Answers, warnings: &mut Vec<Warning>) -> Option<Read> {
         let Some(stream) = &self.stream else {
             if !self.lost {
-                let message =
-                    format!("{stem} has sidecars but no data: it is left out; delete them or restore it");
+                let message = format!(
+                    "{stem} has sidecars but no data: it is left out; bring its data back, or delete them"
+                );
                 warnings.push(Warning::new("BackupWithoutData", message));
             }
             return None;
@@ -222,7 +226,7 @@ impl Found {
         };
         if self.info.is_some() && self.sidecars(answers).is_none() && complete {
             let message = format!(
-                "{stem}.info can't be read: the backup itself is read instead; its sidecar is corrupt"
+                "{stem}.info can't be read: the backup itself is read instead; its sidecar is corrupt: bring it back or delete it"
             );
             warnings.push(Warning::new("CorruptMetadata", message));
         }

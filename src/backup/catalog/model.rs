@@ -271,10 +271,22 @@ pub struct Warning {
     pub reason: &'static str,
     /// Names the object and the next step.
     pub message: String,
+    /// Last write to what is not finished: somebody may be at it still. `None`: time mends nothing.
+    #[serde(skip)]
+    pub written: Option<Timestamp>,
 }
 
 impl Warning {
     pub(crate) fn new(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
+        Self { reason, message: message.into(), written: None }
+    }
+
+    /// A backup that is not finished, by what is `missing`, and was last written to at a moment.
+    pub(crate) fn unfinished(path: &str, missing: &str, written: Option<Timestamp>) -> Self {
+        let at = written.map(|at| format!(", its newest file is of {at}")).unwrap_or_default();
+        let message = format!(
+            "backup {path} is left out: {missing}{at}; if nobody is writing it any more, delete it at the source"
+        );
+        Self { written, ..Self::new("BackupIncomplete", message) }
     }
 }

@@ -37,6 +37,7 @@ struct Found {
     metadata: Option<Object>,
     objects: u64,
     bytes: u64,
+    newest: Option<Timestamp>,
     /// Replica sets with at least one object.
     sets: Vec<String>,
     lost: bool,
@@ -133,6 +134,7 @@ impl Adapter for Pbm {
                 let found = self.found(id);
                 found.objects += 1;
                 found.bytes += object.size;
+                found.newest = found.newest.max(Some(object.modified));
                 // A listing comes in key order: sets do not alternate.
                 if found.sets.last().is_none_or(|last| last != set) {
                     found.sets.push(set.to_owned());
@@ -203,8 +205,8 @@ fn segment(set: &str, slice: Slice, object: &Object) -> Segment {
 impl Found {
     fn read(&self, id: &str, answers: &Answers, warnings: &mut Vec<Warning>) -> Option<Base> {
         let Some(object) = &self.metadata else {
-            let message = format!("{id}/ has no {id}{METADATA}: it is still being written, or was given up");
-            warnings.push(Warning::new("BackupIncomplete", message));
+            let missing = format!("it has no {id}{METADATA} yet");
+            warnings.push(Warning::unfinished(&format!("{id}/"), &missing, self.newest));
             return None;
         };
         let parsed = match answers.get(object, What::Whole) {
@@ -217,27 +219,45 @@ impl Found {
         let metadata = match parsed {
             Ok(metadata) => metadata,
             Err(cause) => {
-                let message = format!("backup {id} is left out: {} is corrupt: {cause}", object.location());
+                let message = format!(
+                    "backup {id} is left out: {} is corrupt: {cause}; bring that file back, or take another backup",
+                    object.location()
+                );
                 warnings.push(Warning::new("CorruptMetadata", message));
                 return None;
             }
         };
         if let Some(cause) = metadata.partial() {
-            let message = format!("backup {id} is left out: it is {cause}, no restore can begin from it");
+            let message = format!(
+                "backup {id} is left out: it is {cause}, no restore can begin from it; take a full one"
+            );
             warnings.push(Warning::new("PartialBackup", message));
             return None;
         }
         if metadata.status != "done" {
-            let message = format!("backup {id} is left out: its status is {}, not done", metadata.status);
-            warnings.push(Warning::new("BackupIncomplete", message));
+            warnings.push(self.not_done(id, object, &metadata.status));
             return None;
         }
         let empty = metadata.replsets.iter().find(|set| !self.sets.contains(&set.name));
         if let Some(set) = empty.filter(|_| !self.lost) {
-            let message = format!("backup {id} has metadata but no data under {id}/{}/", set.name);
+            let message = format!(
+                "backup {id} is left out: it has metadata but no data under {id}/{}/; bring them back, or delete {} and take another backup",
+                set.name,
+                object.location()
+            );
             warnings.push(Warning::new("BackupWithoutData", message));
         }
         Some(self.base(id, object, &metadata, empty.is_none() && !self.lost))
+    }
+
+    /// A status of Percona's agents but `done`: some are an end, all others are on the way to one.
+    fn not_done(&self, id: &str, object: &Object, status: &str) -> Warning {
+        if matches!(status, "error" | "canceled" | "cancelled" | "partlyDone") {
+            let message = format!("backup {id} is left out: its status is {status}; take another backup");
+            return Warning::new("BackupIncomplete", message);
+        }
+        let written = self.newest.max(Some(object.modified));
+        Warning::unfinished(id, &format!("its status is {status}, not done"), written)
     }
 
     fn base(&self, id: &str, object: &Object, metadata: &Metadata, complete: bool) -> Base {

@@ -136,18 +136,28 @@ impl Adapter for WalG {
     }
 }
 
+fn corrupt(id: &str, sentinel: &Object, cause: &str) -> Warning {
+    let message = format!(
+        "backup {id} is left out: {} is corrupt: {cause}; bring that file back, or take another backup",
+        sentinel.location()
+    );
+    Warning::new("CorruptMetadata", message)
+}
+
 fn is_rewritten(key: &str) -> bool {
     !key.contains('/') && key.starts_with("binlog_sentinel_") && key.strip_suffix(".json").is_some()
 }
 
 impl Found {
     fn read(&self, id: &str, answers: &Answers, warnings: &mut Vec<Warning>) -> Option<Base> {
-        let warn = |reason, message| Warning::new(reason, message);
         let path = format!("{BASES}{id}");
         let Some(object) = &self.sentinel else {
             if self.objects > 0 {
-                let message = format!("{path}/ has no sentinel: it is still being written, or was given up");
-                warnings.push(warn("BackupIncomplete", message));
+                warnings.push(Warning::unfinished(
+                    &format!("{path}/"),
+                    "it has no sentinel yet",
+                    self.newest,
+                ));
             }
             return None;
         };
@@ -155,15 +165,12 @@ impl Found {
             Some(Answer::Whole(bytes)) => match serde_json::from_slice::<Sentinel>(bytes) {
                 Ok(sentinel) => sentinel,
                 Err(error) => {
-                    let message =
-                        format!("backup {id} is left out: {} is corrupt: {error}", object.location());
-                    warnings.push(warn("CorruptMetadata", message));
+                    warnings.push(corrupt(id, object, &error.to_string()));
                     return None;
                 }
             },
             Some(Answer::Unreadable(cause)) => {
-                let message = format!("backup {id} is left out: {} is corrupt: {cause}", object.location());
-                warnings.push(warn("CorruptMetadata", message));
+                warnings.push(corrupt(id, object, cause));
                 return None;
             }
             _ => return None,
@@ -171,10 +178,10 @@ impl Found {
         let whole = self.objects > 0 && self.bytes >= sentinel.compressed_size && !self.lost;
         if !whole && !self.lost {
             let message = format!(
-                "backup {id} has {} of {} bytes under {path}/: its sentinel is there, its data is not",
+                "backup {id} is left out: its sentinel is there, of its data {} of {} bytes are, under {path}/; bring them back, or delete its sentinel and take another backup",
                 self.bytes, sentinel.compressed_size
             );
-            warnings.push(warn("BackupWithoutData", message));
+            warnings.push(Warning::new("BackupWithoutData", message));
         }
         Some(self.base(id, &path, &sentinel, whole))
     }

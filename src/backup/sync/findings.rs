@@ -1,8 +1,8 @@
 //! What a person should know, with the object's name and the next step.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
-use super::{Finding, cycle::Memory, engine::Engine};
+use super::{Finding, Place, cycle::Memory, engine::Engine};
 use crate::{
     backup::{
         catalog::Warning,
@@ -14,6 +14,9 @@ use crate::{
 
 /// Findings of one reason that are told one by one.
 const EACH: usize = 5;
+/// A backup that is not finished is nobody's business while it is written to. One large file may take its
+/// tool hours.
+const UNFINISHED: SignedDuration = SignedDuration::from_hours(6);
 /// Signed requests are refused beyond this.
 const SKEW: SignedDuration = SignedDuration::from_mins(15);
 
@@ -28,7 +31,8 @@ pub(super) fn of(
     if line.chains.is_empty() {
         found.push(no_full_backup(engine, source));
     }
-    warnings(&mut found, &source.catalog.warnings, survey);
+    let since = engine.now().checked_sub(UNFINISHED).unwrap_or(Timestamp::MIN);
+    warnings(&mut found, (&source.catalog.warnings, since), survey);
     changed(&mut found, survey);
     damaged(&mut found, survey);
     foreign(&mut found, engine, survey);
@@ -36,8 +40,11 @@ pub(super) fn of(
         let message = format!("backup {id} was not copied: {cause}; it is tried again");
         found.push(Finding { reason: "BackupNotCopied", message });
     }
-    for (side, store) in [(Side::Source, &engine.logs.source.store), (Side::Target, &engine.near.store)] {
-        found.extend(skewed(side, &**store));
+    let (config, source, target) = (&engine.config, &engine.logs.source.store, &engine.near.store);
+    for (side, place, store) in
+        [(Side::Source, &config.source, source), (Side::Target, &config.target, target)]
+    {
+        found.extend(skewed(side, place, &**store));
     }
     found
 }
@@ -45,25 +52,31 @@ pub(super) fn of(
 fn no_full_backup(engine: &Engine, source: &SourceView) -> Finding {
     let place = &engine.config.source;
     let whole = source.catalog.bases.iter().filter(|base| base.complete).count();
-    let message = if whole > 0 {
-        format!("no full backup yet at the target: {whole} are at the source, the first one is being copied")
-    } else {
-        format!(
-            "no full backup yet: s3://{}/{} holds none that is whole; take one, or check bucket and prefix",
-            place.bucket, place.prefix
-        )
+    let unfinished = source.catalog.warnings.iter().filter(|warning| warning.written.is_some()).count();
+    let at = format!("s3://{}/{} holds none that is whole", place.bucket, place.prefix);
+    let message = match (whole, unfinished) {
+        (0, 0) => format!("no full backup yet: {at}; take one, or check bucket and prefix"),
+        (0, _) => format!(
+            "no full backup yet: {at}, and {unfinished} that are not finished; they are copied once they are, or take another"
+        ),
+        _ => {
+            format!(
+                "no full backup yet at the target: {whole} are at the source, the first one is being copied"
+            )
+        }
     };
     Finding { reason: "NoFullBackup", message }
 }
 
 /// The source's warnings, and those of the target that the source does not share: but a base that is
-/// being copied is no news.
-fn warnings(found: &mut Vec<Finding>, source: &[Warning], survey: &Survey) {
+/// being copied is no news, nor is one that is still being written at the source: written to `since`.
+fn warnings(found: &mut Vec<Finding>, (source, since): (&[Warning], Timestamp), survey: &Survey) {
     let underway = ["BackupIncomplete", "BackupWithoutData", "NoParent"];
     let own = survey.target.warnings.iter();
     let own = own.filter(|warning| !underway.contains(&warning.reason) && !source.contains(warning));
     let own = own.map(|warning| Warning::new(warning.reason, format!("at the target: {}", warning.message)));
-    let all: Vec<Warning> = source.iter().cloned().chain(own).collect();
+    let silent = source.iter().filter(|warning| warning.written.is_none_or(|written| written < since));
+    let all: Vec<Warning> = silent.cloned().chain(own).collect();
     let mut reasons: Vec<&'static str> = all.iter().map(|warning| warning.reason).collect();
     reasons.dedup();
     reasons.sort_unstable();
@@ -115,9 +128,15 @@ fn foreign(found: &mut Vec<Finding>, engine: &Engine, survey: &Survey) {
     }
 }
 
-fn skewed(side: Side, store: &dyn ObjectStore) -> Option<Finding> {
+/// In whole minutes: another text each cycle would be news each cycle.
+fn skewed(side: Side, place: &Place, store: &dyn ObjectStore) -> Option<Finding> {
     let offset = store.clock_offset().filter(|offset| offset.abs() > SKEW)?;
-    let message = format!("the clock of the {side:?} store is {offset:#} ahead of ours: set the clocks");
+    let direction = if offset.is_negative() { "behind" } else { "ahead of" };
+    let message = format!(
+        "the clock of the {side:?} store {} is {} min {direction} ours, and stores refuse requests beyond 15 min; set the clocks",
+        place.endpoint,
+        offset.abs().as_mins()
+    );
     Some(Finding { reason: "ClockSkew", message })
 }
 
