@@ -250,7 +250,8 @@ pub struct BackupSyncServiceStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed: Option<Observed>,
     /// `Ready`, `Reconciling`, `Stalled`, `Accepted`, `SourceReachable`, `TargetReachable`,
-    /// `SourceRunning`, `WithinRPO`, `WindowContiguous`, and `PurgeBlocked` while a deletion waits.
+    /// `SourceRunning`, `WithinRPO`, `WindowContiguous`, `Findings` while there are any, and `PurgeBlocked`
+    /// while a deletion waits.
     #[serde(default)]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

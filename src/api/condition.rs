@@ -21,6 +21,8 @@ pub const SOURCE_RUNNING: &str = "SourceRunning";
 pub const WITHIN_RPO: &str = "WithinRPO";
 /// The logs at the target have no hole within the retention.
 pub const WINDOW_CONTIGUOUS: &str = "WindowContiguous";
+/// There is something that a person should know, and that stops nothing.
+pub const FINDINGS: &str = "Findings";
 /// A purge can't go on (`B11`).
 pub const PURGE_BLOCKED: &str = "PurgeBlocked";
 

@@ -63,7 +63,7 @@ pub struct Context {
     asked: Mutex<HashMap<String, Asked>>,
     accepted: Mutex<HashSet<String>>,
     turn: Mutex<()>,
-    told: Mutex<HashMap<(String, &'static str), String>>,
+    told: Mutex<HashMap<(String, String), String>>,
     runs: Mutex<HashMap<String, String>>,
 }
 
@@ -190,8 +190,10 @@ impl Context {
 
     /// True the first time that this is told of an object, and whenever the text has changed.
     #[must_use]
-    pub fn is_news(&self, uid: &str, subject: &'static str, text: &str) -> bool {
-        locked(&self.told).insert((uid.to_owned(), subject), text.to_owned()).is_none_or(|old| old != text)
+    pub fn is_news(&self, uid: &str, subject: &str, text: &str) -> bool {
+        locked(&self.told)
+            .insert((uid.to_owned(), subject.to_owned()), text.to_owned())
+            .is_none_or(|old| old != text)
     }
 
     /// Id of the last run that was started here, for when nothing else of it is left.

@@ -3,6 +3,7 @@
 mod act;
 mod decide;
 mod deletion;
+mod findings;
 mod measured;
 mod objects;
 mod observe;

@@ -32,6 +32,18 @@ pub fn conditions(
     next
 }
 
+/// A condition as it is.
+#[must_use]
+pub fn keep(old: &[Condition], type_: &'static str) -> Option<Said> {
+    let kept = condition::find(old, type_)?;
+    let verdict = match kept.status.as_str() {
+        "True" => Verdict::True,
+        "False" => Verdict::False,
+        _ => Verdict::Unknown,
+    };
+    Some((type_, verdict, kept.reason.clone(), kept.message.clone()))
+}
+
 /// Writes a status when it differs from the one that is there; `observed` is the worker's and left alone.
 ///
 /// # Errors

@@ -68,8 +68,14 @@ async fn b16_p05_what_is_wrong_with_a_backup_is_named_and_told_while_the_rest_go
         world.report("copy", &job, finding).await;
         let told = world.until("copy", "name it", |s| condition(s, "Ready").2.contains(message)).await;
         assert_eq!(status(&told, "Ready"), "True", "{reason}");
+        let (verdict, found, text) = condition(&told, "Findings");
+        assert_eq!((verdict.as_str(), found.as_str()), ("True", reason));
         let note = world.until_event("copy", reason).await;
-        assert!(note.contains(message) && note.contains("copy"), "{note}");
+        for text in [&text, &note] {
+            assert!(text.contains(message) && text.contains("copy"), "{text}");
+        }
     }
+    world.report("copy", &job, json!({"findings": []})).await;
+    world.until("copy", "have none any more", |s| status(s, "Findings").is_empty()).await;
     world.end().await;
 }

@@ -76,7 +76,7 @@ pub async fn apply(service: &BackupSyncService, decision: Decision, context: &Co
     }
     let uid = uid_of(service);
     for (subject, announcement) in news {
-        if context.is_news(&uid, subject, &announcement.note) {
+        if context.is_news(&uid, &subject, &announcement.note) {
             context.recorder.announce(&service.object_ref(&()), &announcement).await;
         }
     }

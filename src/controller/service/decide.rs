@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
 use super::{
-    deletion,
+    deletion, findings,
     measured::measured,
     objects::{self, Children, Work},
     observe::{Instance, Observed},
@@ -45,7 +45,7 @@ pub struct Decision {
     pub delete: bool,
     pub announcements: Vec<Announcement>,
     /// Told when the text is new.
-    pub news: Vec<(&'static str, Announcement)>,
+    pub news: Vec<(String, Announcement)>,
     /// About the namespace, in `default`.
     pub obituary: Option<Announcement>,
     /// Region to be asked at once.
@@ -305,7 +305,7 @@ fn pending_request(service: &BackupSyncService) -> Option<String> {
     (honoured.is_none_or(|honoured| honoured.requested_at != *value)).then(|| value.clone())
 }
 
-fn news(service: &BackupSyncService) -> Vec<(&'static str, Announcement)> {
+fn news(service: &BackupSyncService) -> Vec<(String, Announcement)> {
     let mut news = Vec::new();
     let name = service.name_any();
     if let Some(value) = service.annotations().get(RUN_REQUESTED)
@@ -314,15 +314,9 @@ fn news(service: &BackupSyncService) -> Vec<(&'static str, Announcement)> {
         let note = format!(
             "service {name}: {RUN_REQUESTED} is {value:?}, which is no RFC 3339 time like 2026-11-21T08:00:00Z; nothing is run for it"
         );
-        news.push(("request", Announcement::warning("MalformedRunRequest", note)));
+        news.push(("request".to_owned(), Announcement::warning("MalformedRunRequest", note)));
     }
-    let report = service.status.as_ref().and_then(|status| status.observed.as_ref());
-    if let Some(finding) = report.and_then(|report| report.findings.first()) {
-        news.push((
-            "finding",
-            Announcement::warning(&finding.reason, format!("service {name}: {}", finding.message)),
-        ));
-    }
+    news.extend(findings::news(service));
     news
 }
 
@@ -373,14 +367,14 @@ fn orphaned(
         options,
         now,
     )?;
-    decision.news.push(("gone", Announcement::warning("InstanceGone", message)));
+    decision.news.push(("gone".to_owned(), Announcement::warning("InstanceGone", message)));
     if end + SignedDuration::from_millis(1) <= now {
         decision.delete = true;
         let note = format!(
             "DatabaseInstance {instance} has been gone for {:?}; service {name} is deleted, its backups go by deletionPolicy {:?}",
             options.timing.instance_grace, service.spec.deletion_policy
         );
-        decision.news.push(("deleted", Announcement::warning("InstanceDeleted", note)));
+        decision.news.push(("deleted".to_owned(), Announcement::warning("InstanceDeleted", note)));
     }
     let wait = earliest(vec![Some(end)], now);
     decision.next_look = if decision.next_look.is_zero() { wait } else { decision.next_look.min(wait) };

@@ -3,13 +3,13 @@
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
-use super::{measured::Measured, status::keep};
+use super::measured::Measured;
 use crate::{
     api::{
         BackupSyncService, Cycle, DatabaseInstance, TimePointBasis,
         condition::{Verdict, WITHIN_RPO},
     },
-    controller::status::Said,
+    controller::status::{Said, keep},
 };
 
 /// What the condition says, and when it would turn by itself.
@@ -50,7 +50,7 @@ pub fn within_rpo(
     }
     // A new run has not asked the engine yet; what the last one found out holds until its first cycle ends.
     let old = service.status.as_ref().filter(|_| current && measured.is_some_and(|measured| !measured.fresh));
-    if let Some(kept) = old.and_then(|old| keep(old, WITHIN_RPO)) {
+    if let Some(kept) = old.and_then(|old| keep(&old.conditions, WITHIN_RPO)) {
         return (kept, None);
     }
     let (verdict, reason, why) = blame(service, instance, (cycle, current), latest);

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::{
+    findings,
     measured::{Measured, measured},
     observe::Observed,
     rpo::within_rpo,
@@ -20,7 +21,7 @@ use crate::{
     },
     controller::{
         Timing,
-        status::{Said, conditions},
+        status::{Said, conditions, keep},
     },
     rules::instance_phase,
 };
@@ -83,6 +84,7 @@ impl View<'_> {
             rpo,
             contiguous(measured.as_ref(), &old),
         ]);
+        said.extend(findings::condition(service));
         let generation = service.metadata.generation;
         let status = BackupSyncServiceStatus {
             observed_generation: generation,
@@ -112,10 +114,9 @@ impl View<'_> {
         if let Some(failure) = failure {
             return (Health::Troubled(failure), None);
         }
-        if let (Worker::Idle, Some(Blocked { side, reason, message })) = (&worker, blocked) {
-            let trouble =
-                Trouble { side: *side, reason: reason.clone(), message: message.clone(), permanent: false };
-            return (Health::Troubled(trouble), None);
+        if let (Worker::Idle, Some(blocked)) = (&worker, blocked) {
+            let Blocked { side, reason, message } = blocked.clone();
+            return (Health::Troubled(Trouble { side, reason, message, permanent: false }), None);
         }
         (self.progress(known.as_ref(), worker == Worker::Serving), None)
     }
@@ -362,7 +363,8 @@ fn not_starting(service: &BackupSyncService, why: Option<&(String, String)>) -> 
 fn contiguous(measured: Option<&Measured>, old: &BackupSyncServiceStatus) -> Said {
     let said =
         |verdict, reason: &str, message: String| (WINDOW_CONTIGUOUS, verdict, reason.to_owned(), message);
-    if let Some(kept) = measured.filter(|measured| !measured.fresh).and_then(|_| keep(old, WINDOW_CONTIGUOUS))
+    if let Some(kept) =
+        measured.filter(|measured| !measured.fresh).and_then(|_| keep(&old.conditions, WINDOW_CONTIGUOUS))
     {
         return kept;
     }
@@ -382,18 +384,6 @@ fn contiguous(measured: Option<&Measured>, old: &BackupSyncServiceStatus) -> Sai
             ),
         ),
     }
-}
-
-/// A condition as it is.
-#[must_use]
-pub fn keep(old: &BackupSyncServiceStatus, type_: &'static str) -> Option<Said> {
-    let kept = condition::find(&old.conditions, type_)?;
-    let verdict = match kept.status.as_str() {
-        "True" => Verdict::True,
-        "False" => Verdict::False,
-        _ => Verdict::Unknown,
-    };
-    Some((type_, verdict, kept.reason.clone(), kept.message.clone()))
 }
 
 /// What the target holds stays true whatever becomes of the worker; what is about now does not.
