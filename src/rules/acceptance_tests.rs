@@ -146,6 +146,46 @@ fn b03_a_claim_that_can_never_be_accepted_stands_in_nobodys_way() {
 }
 
 #[test]
+fn p02_every_refusal_names_the_object_and_the_next_step_however_long_the_name() {
+    let long = "n".repeat(253);
+    let (north, east) = (region("north", ""), region("east", ""));
+    let overdue = instance(&long, "billing: {standing: Overdue}");
+    let stopped = instance(&long, "declaredState: Stopped");
+    let without = without_backups(instance(&long, ""));
+    let (closed, far) = (region(&long, "services: []"), region(&long, "zone: Finance"));
+    let same = region(&long, "");
+    let copy = service("copy", &long, &long);
+    let cases = [
+        (None, (Some(&north), Some(&east)), "create it"),
+        (Some(&without), (Some(&north), Some(&east)), "set its spec.backups"),
+        (Some(&stopped), (Some(&north), Some(&east)), "start it"),
+        (Some(&overdue), (Some(&north), Some(&east)), "settle it"),
+        (Some(&stopped), (Some(&north), None), "ask an administrator to create it"),
+        (Some(&stopped), (Some(&same), Some(&same)), "choose another region for spec.target.region"),
+        (Some(&stopped), (Some(&north), Some(&closed)), "choose another region"),
+        (Some(&stopped), (Some(&north), Some(&far)), "choose a region in zone Common"),
+    ];
+    for (instance, regions, step) in cases {
+        let ruling = judge_one(&copy, instance, regions, &[]);
+        let (reason, message) = verdict(&ruling);
+        assert!(message.contains(&long) && message.contains(step), "{reason}: {message}");
+        assert!(message.len() < 1000, "{reason} fits into an Event: {}", message.len());
+    }
+    let first = service(&format!("a{}", &long[1..]), &long, "east");
+    let running = instance(&long, "");
+    let claims = [Claim::new(&first, Some(&running), Some(&north), Some(&east))];
+    let ruling =
+        judge_one(&service("b", &long, "east"), Some(&running), (Some(&north), Some(&east)), &claims);
+    let (reason, message) = verdict(&ruling);
+    assert_eq!(reason, "HasService");
+    assert!(
+        message.contains(&format!("a{}", &long[1..])) && message.contains("delete that one"),
+        "{message}"
+    );
+    assert!(message.len() < 1000);
+}
+
+#[test]
 fn b03_two_services_never_share_a_place_at_the_target() {
     let (north, east) = (region("north", ""), region("east", ""));
     let orders = instance("orders", "");

@@ -120,6 +120,19 @@ pub fn await_service(
     )
 }
 
+/// Waits for an Event about an object; its note.
+pub fn await_event(namespace: &str, name: &str, reason: &str, limit: Duration) -> String {
+    let selector = format!("regarding.name={name},reason={reason}");
+    let query = ["get", "events.events.k8s.io", "-n", namespace, "--field-selector", &selector, "-o"];
+    let ask = |output: &str| kubectl(&[&query[..], &[output][..]].concat());
+    await_some(
+        &format!("{namespace}/{name}: Event {reason}"),
+        limit,
+        || Some(ask("jsonpath={.items[*].note}")).filter(|note| !note.is_empty()),
+        || kubectl(&["get", "events", "-n", namespace]),
+    )
+}
+
 /// A namespace of a test's own, deleted in the background when the test is over.
 pub struct Namespace(pub String);
 

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    cluster::{Namespace, TARGET, await_service, condition, kubectl, secret_value, store_secret},
+    cluster::{
+        Namespace, TARGET, await_event, await_service, condition, kubectl, secret_value, store_secret,
+    },
     service::{Fixture, PATIENCE},
 };
 
@@ -18,6 +20,8 @@ fn p08_a_wrong_key_is_named_and_heals_within_90_s_once_mended() {
     });
     assert_eq!(condition(&refused, "TargetReachable").1, "CredentialsRefused", "{:#}", refused["status"]);
     assert_eq!(condition(&refused, "Ready").0, "False");
+    let note = await_event(&space.0, "copy", "CredentialsRefused", PATIENCE);
+    assert!(note.contains("service copy") && note.contains("its keys are in Secret target"), "{note}");
     let mended = Instant::now();
     store_secret(
         &space.0,
@@ -27,6 +31,7 @@ fn p08_a_wrong_key_is_named_and_heals_within_90_s_once_mended() {
     );
     await_service(&space.0, "copy", "heals", Duration::from_secs(90), |s| condition(s, "Ready").0 == "True");
     assert!(mended.elapsed() < Duration::from_secs(90));
+    await_event(&space.0, "copy", "Synced", PATIENCE);
 }
 
 #[test]
@@ -39,7 +44,10 @@ fn b06_a_missing_bucket_is_named_with_the_next_step() {
     });
     let (_, reason, message) = condition(&object, "TargetReachable");
     assert_eq!(reason, "BucketNotFound");
-    assert!(message.contains("no-such-bucket"), "{message}");
+    let note = await_event(&space.0, "copy", "BucketNotFound", PATIENCE);
+    for text in [message, note] {
+        assert!(text.contains("no-such-bucket") && text.contains("create the bucket"), "{text}");
+    }
     kubectl(&["annotate", "bss", "-n", &space.0, "copy", "farshore.dev/abandon-purge=2999-01-01T00:00:00Z"]);
 }
 
@@ -53,6 +61,8 @@ fn b06_a_source_without_a_full_backup_says_so() {
     });
     assert_ne!(condition(&object, "Ready").0, "True");
     assert!(object["status"]["latestDataTimePoint"].is_null());
+    let note = await_event(&space.0, "copy", "NoFullBackup", PATIENCE);
+    assert!(note.contains("take one, or check bucket and prefix"), "{note}");
 }
 
 #[test]

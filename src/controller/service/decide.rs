@@ -20,7 +20,7 @@ use crate::{
     api::{
         AcceptedSource, BackupSyncService, BackupSyncServiceStatus, DeletionPolicy, FailureSide,
         RUN_REQUESTED, Region, ServicePhase,
-        condition::{ACCEPTED, READY, RECONCILING, STALLED, Verdict},
+        condition::{self, ACCEPTED, READY, RECONCILING, STALLED, Verdict},
     },
     controller::{
         Error, Options,
@@ -211,7 +211,7 @@ fn with_tasks(
 /// What keeps Jobs from being started.
 fn blocked(observed: &Observed, options: &Options, orphan: Option<(String, String)>) -> Option<Blocked> {
     if let Some((reason, message)) = orphan {
-        return Some(Blocked { side: None, reason, message });
+        return Some(Blocked { side: None, reason, message, permanent: false });
     }
     let sides =
         [(FailureSide::Source, &observed.source_region), (FailureSide::Target, &observed.target_region)];
@@ -226,11 +226,14 @@ fn region_blocks(side: FailureSide, region: Option<&Region>, options: &Options) 
             message: format!(
                 "the Region of its {side:?} is not there any more; ask an administrator to create it again"
             ),
+            permanent: false,
         });
     };
     options.timing.probes?;
     if let Some((reason, message)) = outage(region) {
-        return Some(Blocked { side: Some(side), reason, message });
+        let permanent =
+            region.status.as_ref().is_some_and(|status| condition::is_true(&status.conditions, STALLED));
+        return Some(Blocked { side: Some(side), reason, message, permanent });
     }
     let asked =
         region.status.as_ref().is_some_and(|status| status.observed_generation == region.metadata.generation);
@@ -241,6 +244,7 @@ fn region_blocks(side: FailureSide, region: Option<&Region>, options: &Options) 
             "region {} has not been asked yet whether it answers; it will be within seconds",
             region.name_any()
         ),
+        permanent: false,
     })
 }
 

@@ -201,3 +201,88 @@ fn b11_a_purge_waits_for_the_worker_and_says_what_blocks_it() {
     assert_eq!((condition.status.as_str(), condition.reason.as_str()), ("True", "StoreUnreachable"));
     assert!(condition.message.contains("farshore.dev/abandon-purge"));
 }
+
+#[test]
+fn p02_p05_what_the_rules_say_is_in_both_conditions_and_in_one_event() {
+    let message = "DatabaseInstance orders is Stopped; start it".to_owned();
+    let standing = Standing::Out { waiting: true, reason: "InstanceNotRunning", message: message.clone() };
+    let mut service = service("", "");
+    let decision = decided(&service, &observed(), standing.clone());
+    let status = decision.status.unwrap();
+    for type_ in [READY, ACCEPTED] {
+        let said = find(&status.conditions, type_).unwrap();
+        let found = (said.status.as_str(), said.reason.as_str(), &said.message);
+        assert_eq!(found, ("False", "InstanceNotRunning", &message));
+    }
+    assert_eq!(decision.announcements, [Announcement::warning("InstanceNotRunning", message)]);
+    service.status = Some(status);
+    assert!(decided(&service, &observed(), standing).announcements.is_empty(), "told once");
+}
+
+/// A service whose run has reported this failure.
+fn failing(side: &str, reason: &str, permanent: bool) -> BackupSyncService {
+    let mut service = service("", "");
+    let now: Timestamp = NOW.parse().unwrap();
+    let report = serde_json::json!({
+        "runID": names::run_id("uid-of-copy", now, None), "generation": 1, "reportedAt": NOW,
+        "failure": {
+            "side": side, "reason": reason, "permanent": permanent, "since": NOW,
+            "message": format!("{side} store: refused: s3://dr-backups/{}; do something", "k".repeat(900)),
+        },
+    });
+    service.metadata.name = Some("n".repeat(253));
+    service.status.as_mut().unwrap().observed = serde_json::from_value(report).unwrap();
+    service
+}
+
+#[test]
+fn p02_p05_what_a_worker_meets_is_in_three_conditions_and_in_one_event() {
+    let keys = |secret: &str| format!("; do something; its keys are in Secret {secret}");
+    let cases = [
+        ("Source", "CredentialsRefused", false, keys("source")),
+        ("Target", "CredentialsRefused", false, keys("target")),
+        // The target is read-only to these keys.
+        ("Target", "AccessDenied", false, keys("target")),
+        ("Target", "StoreFull", true, "; do something".to_owned()),
+        ("Target", "ObjectLocked", true, "; do something".to_owned()),
+        ("Source", "BucketNotFound", true, "; do something".to_owned()),
+        ("Source", "ClockSkew", true, "; do something".to_owned()),
+    ];
+    for (side, reason, permanent, step) in cases {
+        let decision = decided(&failing(side, reason, permanent), &observed(), accepted());
+        let status = decision.status.unwrap();
+        let kstatus = if permanent { STALLED } else { RECONCILING };
+        let reachable = if side == "Source" { "SourceReachable" } else { "TargetReachable" };
+        for (type_, verdict) in [(READY, "False"), (reachable, "False"), (kstatus, "True")] {
+            let said = find(&status.conditions, type_).unwrap();
+            assert_eq!((said.status.as_str(), said.reason.as_str()), (verdict, reason), "{type_}");
+            assert!(said.message.starts_with(&format!("service {}: ", "n".repeat(253))), "{}", said.message);
+            assert!(said.message.ends_with(&step), "{}", said.message);
+        }
+        let told: Vec<_> = decision.announcements.iter().filter(|told| told.reason == reason).collect();
+        assert_eq!(told.len(), 1, "{:?}", decision.announcements);
+        assert!(told[0].warning && told[0].note.ends_with(&step), "{}", told[0].note);
+    }
+}
+
+#[test]
+fn p02_p05_a_regions_clock_that_is_off_needs_a_person() {
+    let mut east = region("east", "False");
+    let conditions = &mut east.status.as_mut().unwrap().conditions;
+    let message = "the clock of region east's store is 20 min ahead of ours; set the clocks";
+    for type_ in [READY, STALLED] {
+        let verdict = Verdict::from(type_ == STALLED);
+        crate::api::condition::set(
+            conditions,
+            Some(1),
+            Timestamp::UNIX_EPOCH,
+            (type_, verdict, "ClockSkew", message.to_owned()),
+        );
+    }
+    let decision =
+        decided(&service("", ""), &Observed { target_region: Some(east), ..observed() }, accepted());
+    assert!(decision.start.is_none());
+    assert_eq!(ready(&decision), ("False".to_owned(), "ClockSkew".to_owned()));
+    assert!(find(&decision.status.unwrap().conditions, STALLED).is_some());
+    assert!(decision.announcements.contains(&Announcement::warning("ClockSkew", message)));
+}

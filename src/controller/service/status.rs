@@ -32,6 +32,8 @@ pub struct Blocked {
     pub side: Option<FailureSide>,
     pub reason: String,
     pub message: String,
+    /// Only a person can help.
+    pub permanent: bool,
 }
 
 /// What a status is made from, besides the service itself.
@@ -115,8 +117,8 @@ impl View<'_> {
             return (Health::Troubled(failure), None);
         }
         if let (Worker::Idle, Some(blocked)) = (&worker, blocked) {
-            let Blocked { side, reason, message } = blocked.clone();
-            return (Health::Troubled(Trouble { side, reason, message, permanent: false }), None);
+            let Blocked { side, reason, message, permanent } = blocked.clone();
+            return (Health::Troubled(Trouble { side, reason, message, permanent }), None);
         }
         (self.progress(known.as_ref(), worker == Worker::Serving), None)
     }

@@ -1,6 +1,7 @@
 //! How the worker stands, by its Jobs and pods.
 
 use jiff::Timestamp;
+use kube::ResourceExt;
 
 use super::{measured::measured, observe::Observed};
 use crate::{
@@ -49,6 +50,22 @@ pub fn worker(jobs: &[JobView], words: Option<&Words>) -> Worker {
     Worker::Starting { since, why: words.cloned().or(ended) }
 }
 
+/// With the name of the service, and of the Secret where its keys are at fault.
+fn named(service: &BackupSyncService, observed: &Observed, trouble: Trouble) -> Trouble {
+    let keys =
+        matches!(trouble.reason.as_str(), "AccessDenied" | "CredentialsRefused" | "CredentialsMissing");
+    let backups = || Some(&observed.instance.get()?.spec.backups.as_ref()?.credentials);
+    let secret = match trouble.side.filter(|_| keys) {
+        None => None,
+        Some(FailureSide::Source) => backups(),
+        Some(FailureSide::Target) => Some(&service.spec.target.credentials),
+    };
+    let secret = secret.map(|keys| format!("; its keys are in Secret {}", keys.secret_ref.name));
+    let message =
+        format!("service {}: {}{}", service.name_any(), trouble.message, secret.unwrap_or_default());
+    Trouble { message, ..trouble }
+}
+
 /// Why the last attempt failed, while no cycle has succeeded since.
 #[must_use]
 pub fn failure(service: &BackupSyncService, observed: &Observed) -> Option<Trouble> {
@@ -60,13 +77,13 @@ pub fn failure(service: &BackupSyncService, observed: &Observed) -> Option<Troub
     if let Some(failure) = told {
         let permanent = failure.permanent;
         let api::Failure { side, reason, message, .. } = failure.clone();
-        return Some(Trouble { side, reason, message, permanent });
+        return Some(named(service, observed, Trouble { side, reason, message, permanent }));
     }
     let job = failed.filter(|job| job.ended().is_some_and(|at| cycle.is_none_or(|cycle| cycle < at)))?;
     if job.failed_with(ExitCode::Superseded) {
         return None;
     }
-    job_trouble(job)
+    Some(named(service, observed, job_trouble(job)?))
 }
 
 /// What a Job that failed has to say.
