@@ -5,9 +5,9 @@ mod decide;
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use kube::{ResourceExt, runtime::controller::Action};
+use kube::{Resource, ResourceExt, runtime::controller::Action};
 
-use self::decide::{Found, decide};
+use self::decide::{Found, change, decide};
 use super::{
     Context, Error,
     context::{Asked, uid_of},
@@ -37,7 +37,11 @@ pub async fn reconcile(instance: Arc<DatabaseInstance>, context: Arc<Context>) -
     let found = observe(&instance, &context, pause).await;
     let status = decide(&instance, &found, Timestamp::now());
     let api = context.api::<DatabaseInstance>(&instance.namespace().unwrap_or_default());
-    publish(&api, instance.as_ref(), instance.status.as_ref(), &status).await?;
+    if publish(&api, instance.as_ref(), instance.status.as_ref(), &status).await?
+        && let Some(told) = change(&instance, &status)
+    {
+        context.recorder.announce(&instance.object_ref(&()), &told).await;
+    }
     Ok(Action::requeue(if instance.spec.endpoint.is_some() { pause } else { context.options.timing.recheck }))
 }
 

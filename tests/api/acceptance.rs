@@ -117,11 +117,17 @@ async fn b05_a_service_waits_for_its_instance_and_then_stays_accepted() {
         ("True", "")
     );
     assert!(condition(&waiting, "Ready").2.contains("orders"));
+    let note = world.until_event("copy", "UnknownInstance").await;
+    assert!(note.contains("DatabaseInstance orders") && note.contains("create it"), "{note}");
     world.instance("orders", json!({"declaredState": "Stopped"})).await;
     world.until("copy", "wait until it runs", |s| reason(s, "Accepted") == "InstanceNotRunning").await;
+    let note = world.until_event("copy", "InstanceNotRunning").await;
+    assert!(note.contains("DatabaseInstance orders is Stopped; start it"), "{note}");
+    world.until_event("orders", "Stopped").await;
     world.instance("orders", json!({"billing": {"standing": "Overdue"}})).await;
     world.until("copy", "wait until it is paid", |s| reason(s, "Accepted") == "InstanceOverdue").await;
-    world.until_event("copy", "InstanceOverdue").await;
+    let note = world.until_event("copy", "InstanceOverdue").await;
+    assert!(note.contains("DatabaseInstance orders") && note.contains("settle it"), "{note}");
     world.instance("orders", json!({})).await;
     world.until("copy", "be accepted", |s| status(s, "Accepted") == "True").await;
     let job = world.until_jobs("be there", |jobs| jobs.len() == 1).await.remove(0);

@@ -6,9 +6,12 @@ use kube::ResourceExt;
 use crate::{
     api::{
         DatabaseInstance, DatabaseInstanceStatus, InstancePhase, Region,
-        condition::{READY, RECONCILING, Verdict},
+        condition::{READY, RECONCILING, Verdict, find},
     },
-    controller::status::{Said, conditions},
+    controller::{
+        events::Announcement,
+        status::{Said, conditions},
+    },
     rules::{Claim, eligibility, instance_phase},
 };
 
@@ -42,6 +45,21 @@ pub fn decide(instance: &DatabaseInstance, found: &Found, now: Timestamp) -> Dat
     next.status
         .map(|status| DatabaseInstanceStatus { backup_sync: Some(backup_sync), ..status })
         .unwrap_or_default()
+}
+
+/// One Event a change of reason; the first good answer is none, nor is a question that is still open.
+#[must_use]
+pub fn change(instance: &DatabaseInstance, new: &DatabaseInstanceStatus) -> Option<Announcement> {
+    let old = instance.status.as_ref().and_then(|status| find(&status.conditions, READY));
+    let ready = find(&new.conditions, READY).filter(|new| old.is_none_or(|old| old.reason != new.reason))?;
+    match ready.status.as_str() {
+        "False" => Some(Announcement::warning(&ready.reason, &ready.message)),
+        "True" if old.is_some_and(|old| old.status == "False") => {
+            let note = format!("instance {}: {}", instance.name_any(), ready.message);
+            Some(Announcement::normal("Running", note))
+        }
+        _ => None,
+    }
 }
 
 fn said(instance: &DatabaseInstance, found: &Found, phase: Option<InstancePhase>) -> Vec<Said> {
@@ -121,10 +139,35 @@ spec:
     }
 
     #[test]
+    fn b05_p05_an_instance_that_stops_is_told_of_once_and_so_is_its_return() {
+        let mut orders = instance("endpoint: {uri: \"mysql://orders:3306\"}");
+        let refused = || Some(Err("connection refused".to_owned()));
+        let mut told = Vec::new();
+        for answer in [Some(Ok(())), refused(), refused(), Some(Ok(()))] {
+            let found = Found { answer, region: Some(north()), claims: Vec::new() };
+            let status = decide(&orders, &found, Timestamp::UNIX_EPOCH);
+            told.push(change(&orders, &status));
+            orders.status = Some(status);
+        }
+        let reasons: Vec<_> =
+            told.iter().map(|told| told.as_ref().map(|told| told.reason.as_str())).collect();
+        assert_eq!(reasons, [None, Some("Unreachable"), None, Some("Running")]);
+        let note = &told[1].as_ref().unwrap().note;
+        assert!(note.contains("instance orders") && note.contains("start it"), "{note}");
+    }
+
+    #[test]
     fn b04_an_unknown_region_is_named() {
         let found = Found { answer: None, region: None, claims: Vec::new() };
         let status = decide(&instance(""), &found, Timestamp::UNIX_EPOCH);
-        assert_eq!(status.backup_sync.unwrap().reason, "UnknownRegion");
-        assert!(status.conditions[0].message.contains("north"));
+        assert_eq!(status.backup_sync.as_ref().unwrap().reason, "UnknownRegion");
+        let told = change(&instance(""), &status).unwrap();
+        assert_eq!(told, Announcement::warning("UnknownRegion", &status.conditions[0].message));
+        assert!(
+            told.note.contains("instance orders") && told.note.contains("no Region north"),
+            "{}",
+            told.note
+        );
+        assert!(told.note.contains("create it, or correct spec.region"), "{}", told.note);
     }
 }
