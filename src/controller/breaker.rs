@@ -17,6 +17,15 @@ pub struct Pauses {
     pub failures: u32,
 }
 
+impl Pauses {
+    /// For a store that nobody needs: once is enough to show whether it answers.
+    #[must_use]
+    pub const fn seldom(self) -> Self {
+        let hour = Duration::from_hours(1);
+        Self { healthy: hour, longest: hour, ..self }
+    }
+}
+
 impl Default for Pauses {
     fn default() -> Self {
         Self {
@@ -56,6 +65,13 @@ impl Breaker {
     #[must_use]
     pub fn nudged(self, pauses: &Pauses) -> Self {
         if self.is_open(pauses) { self } else { Self { next_probe: None, ..self } }
+    }
+
+    /// Asks at once what would be asked later than these pauses allow: the store was nobody's before.
+    #[must_use]
+    pub fn within(self, pauses: &Pauses, now: Timestamp) -> Self {
+        let latest = now + pauses.healthy.max(pauses.longest).mul_f64(1.1);
+        if self.next_probe.is_some_and(|at| at > latest) { Self { next_probe: None, ..self } } else { self }
     }
 
     /// What one answer, or none, makes of it. `jitter` is from 0 to 1.
@@ -114,5 +130,16 @@ mod tests {
         assert!(!healthy.is_due(now) && healthy.nudged(&pauses).is_due(now));
         let open = Breaker::default().after(false, now, &pauses, 0.5).after(false, now, &pauses, 0.5);
         assert!(!open.nudged(&pauses).is_due(now));
+    }
+
+    #[test]
+    fn p08_a_store_that_nobody_needs_is_asked_seldom_and_at_once_when_somebody_does() {
+        let (pauses, now) = (Pauses::default(), Timestamp::UNIX_EPOCH);
+        let seldom = Breaker::default().after(true, now, &pauses.seldom(), 0.5);
+        assert_eq!(now.duration_until(seldom.next_probe.unwrap()).as_secs(), 3600);
+        assert!(!seldom.clone().within(&pauses.seldom(), now).is_due(now));
+        assert!(seldom.within(&pauses, now).is_due(now));
+        let open = (0..20).fold(Breaker::default(), |breaker, _| breaker.after(false, now, &pauses, 1.0));
+        assert!(!open.within(&pauses, now).is_due(now), "an outage keeps its pauses");
     }
 }

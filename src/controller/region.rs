@@ -10,7 +10,7 @@ use kube::{Api, Resource, ResourceExt, runtime::controller::Action};
 use self::decide::{Decision, Found, decide};
 use super::{
     Context, Error,
-    breaker::Breaker,
+    breaker::{Breaker, Pauses},
     names,
     probe::{Answer, NoAnswer, ask_store},
     status::publish,
@@ -25,24 +25,27 @@ pub async fn reconcile(region: Arc<Region>, context: Arc<Context>) -> Result<Act
     let Some(pauses) = context.options.timing.probes else {
         return Ok(Action::requeue(context.options.timing.recheck));
     };
-    if !context.is_ours(region.metadata.labels.as_ref()) || !is_needed(&region, &context) {
+    if !context.is_ours(region.metadata.labels.as_ref()) {
         return Ok(Action::requeue(context.options.timing.recheck));
     }
-    let found = observe(&region, &context).await;
+    let needed = is_needed(&region, &context);
+    let pauses = if needed { pauses } else { pauses.seldom() };
+    let found = observe(&region, &context, (needed, &pauses)).await;
     let decision = decide(&region, found, Timestamp::now(), &pauses);
     apply(&region, &decision, &context).await?;
     Ok(Action::requeue(decision.next_look))
 }
 
-/// One controller asks the regions that it serves, and those that it copies from.
+/// A controller needs the regions that it serves, and those that it copies from.
 fn is_needed(region: &Region, context: &Context) -> bool {
     let name = region.name_any();
     context.options.serves(&name)
         || context.caches.instances.find(|instance| instance.spec.region == name).is_some()
 }
 
-async fn observe(region: &Region, context: &Context) -> Found {
+async fn observe(region: &Region, context: &Context, (needed, pauses): (bool, &Pauses)) -> Found {
     let breaker = context.breaker(region).unwrap_or_else(|| remembered(region));
+    let breaker = breaker.within(pauses, Timestamp::now());
     let answer: Option<Result<Answer, NoAnswer>> = if breaker.is_due(Timestamp::now()) {
         Some(ask_store(&region.spec.object_store).await)
     } else {
@@ -52,7 +55,7 @@ async fn observe(region: &Region, context: &Context) -> Found {
     let jitter = names::spread(&format!("{}{}", region.name_any(), Timestamp::now().as_second()), 1000)
         as f64
         / 1000.0;
-    Found { breaker, answer, jitter }
+    Found { needed, breaker, answer, jitter }
 }
 
 /// What the status says of an outage: a restart of the controller starts no storm.

@@ -12,6 +12,7 @@ use farshore::{
     api::{BackupSyncService, CONTROLLER, DatabaseInstance, Region},
     controller::{Error, Options, Pauses, Timing, run_with},
 };
+use jiff::SignedDuration;
 use k8s_openapi::api::{batch::v1::Job, core::v1::Namespace, events::v1::Event};
 use kube::{
     Api, Client, Config, Resource, ResourceExt,
@@ -389,13 +390,21 @@ pub struct Store {
 
 impl Store {
     pub async fn new() -> Self {
-        Self::at("127.0.0.1:0".parse().unwrap()).await
+        Self::ahead(SignedDuration::ZERO).await
     }
 
-    async fn at(address: std::net::SocketAddr) -> Self {
+    /// One whose clock is ahead of ours.
+    pub async fn ahead(offset: SignedDuration) -> Self {
+        Self::at("127.0.0.1:0".parse().unwrap(), offset).await
+    }
+
+    async fn at(address: std::net::SocketAddr, offset: SignedDuration) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let app = axum::Router::new().fallback(|| async { axum::http::StatusCode::FORBIDDEN });
+        let app = axum::Router::new().fallback(move || async move {
+            let date = (jiff::Timestamp::now() + offset).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+            (axum::http::StatusCode::FORBIDDEN, [(axum::http::header::DATE, date)])
+        });
         let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         Self { endpoint: format!("http://{address}"), address, task }
     }
@@ -406,6 +415,6 @@ impl Store {
     }
 
     pub async fn come_back(address: std::net::SocketAddr) -> Self {
-        Self::at(address).await
+        Self::at(address, SignedDuration::ZERO).await
     }
 }

@@ -7,7 +7,7 @@ use kube::Api;
 use serde_json::json;
 
 use crate::{
-    cluster::{PATIENCE, Store, World, reason, status},
+    cluster::{PATIENCE, Store, World, condition, reason, status},
     working::finish,
 };
 
@@ -80,6 +80,8 @@ async fn p08_refused_credentials_are_tried_again_within_a_minute_each_time() {
     let refused =
         world.until("copy", "say so", |s| reason(s, "TargetReachable") == "CredentialsRefused").await;
     assert_eq!(reason(&refused, "Ready"), "CredentialsRefused");
+    let note = world.until_event("copy", "CredentialsRefused").await;
+    assert!(note.starts_with("service copy: ") && note.ends_with("its keys are in Secret target"), "{note}");
     let start = std::time::Instant::now();
     let jobs = world.until_jobs("be tried again", |jobs| jobs.len() == 2).await;
     assert!(start.elapsed() > Duration::from_secs(20), "not at once: {:?}", start.elapsed());
@@ -87,6 +89,54 @@ async fn p08_refused_credentials_are_tried_again_within_a_minute_each_time() {
     assert_eq!(status(&world.get("copy").await.unwrap(), "Ready"), "False");
     world.report("copy", &jobs[1], json!({})).await;
     world.until("copy", "heal", |s| reason(s, "Ready") == "Synced").await;
+    world.until_event("copy", "Synced").await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p08_p05_a_clock_that_is_20_min_off_stops_the_service_and_is_told_of_at_both() {
+    let mut world = World::new("clock").await;
+    let (north, east) = (Store::new().await, Store::ahead(jiff::SignedDuration::from_mins(20)).await);
+    world.region(&world.north, &north.endpoint).await;
+    world.region(&world.east, &east.endpoint).await;
+    world.start_with(world.probing()).await;
+    let off = until_region(&world, &world.east, "ClockSkew").await;
+    let told = [world.until_event_in("default", &world.east, "ClockSkew").await];
+    world.instance("orders", json!({})).await;
+    world.service("copy", "orders", json!({})).await;
+    let stalled = world.until("copy", "be stalled", |s| status(s, "Stalled") == "True").await;
+    assert_eq!(reason(&stalled, "Ready"), "ClockSkew");
+    assert_eq!(condition(&stalled, "TargetReachable").0, "False");
+    let told = told.into_iter().chain([world.until_event("copy", "ClockSkew").await]);
+    for note in told.chain([condition(&stalled, "Ready").2]) {
+        assert!(note.contains(&world.east) && note.ends_with("set the clocks"), "{note}");
+    }
+    assert!(world.jobs().await.is_empty());
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let later = until_region(&world, &world.east, "ClockSkew").await;
+    assert_eq!(
+        later.metadata.resource_version, off.metadata.resource_version,
+        "one write, however often asked"
+    );
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p02_a_region_that_no_controller_serves_says_whether_it_answers() {
+    let mut world = World::new("nobodys").await;
+    let store = Store::new().await;
+    let name = format!("{}-west", world.namespace);
+    world.region(&name, &store.endpoint).await;
+    world.start_with(world.probing()).await;
+    let region = until_region(&world, &name, "Answers").await;
+    // Asked again after an edit, and not every second as the others are.
+    store.go_down();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let same = until_region(&world, &name, "Answers").await;
+    assert_eq!(same.metadata.resource_version, region.metadata.resource_version);
+    world.region(&name, "http://127.0.0.1:1").await;
+    until_region(&world, &name, "StoreUnreachable").await;
+    world.until_event_in("default", &name, "StoreUnreachable").await;
     world.end().await;
 }
 

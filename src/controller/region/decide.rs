@@ -24,6 +24,8 @@ const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(15);
 
 /// What was found.
 pub struct Found {
+    /// False: no service here concerns it.
+    pub needed: bool,
     pub breaker: Breaker,
     /// `None`: it was not time to ask.
     pub answer: Option<Result<Answer, NoAnswer>>,
@@ -43,7 +45,7 @@ pub struct Decision {
 /// Decides on a region.
 #[must_use]
 pub fn decide(region: &Region, found: Found, now: Timestamp, pauses: &Pauses) -> Decision {
-    let Found { breaker, answer, jitter } = found;
+    let Found { needed, breaker, answer, jitter } = found;
     let Some(answer) = answer else {
         let next_look = until(now, breaker.next_probe);
         return Decision { status: None, breaker, announcements: Vec::new(), next_look };
@@ -56,8 +58,17 @@ pub fn decide(region: &Region, found: Found, now: Timestamp, pauses: &Pauses) ->
         Err(_) if !breaker.is_open(pauses) => None,
         Err(failure) => Some(silent(region, failure, &breaker, now)),
     };
+    let status = status.filter(|new| needed || is_another_verdict(region, new));
     let announcements = status.as_ref().map(|new| changes(region, new)).unwrap_or_default();
     Decision { status, breaker, announcements, next_look }
+}
+
+/// The status of a region that is needed elsewhere is kept current there: nobody else has a word in it, as
+/// long as both are of one opinion.
+fn is_another_verdict(region: &Region, new: &RegionStatus) -> bool {
+    let verdict = |status: &RegionStatus| find(&status.conditions, READY).map(|ready| ready.status.clone());
+    let old = region.status.as_ref();
+    old.is_none_or(|old| old.observed_generation != new.observed_generation || verdict(old) != verdict(new))
 }
 
 fn until(now: Timestamp, at: Option<Timestamp>) -> Duration {
@@ -72,9 +83,12 @@ fn answering(region: &Region, answer: Answer, now: Timestamp) -> RegionStatus {
     let offset = answer.offset.unwrap_or(SignedDuration::ZERO);
     let apart = offset.abs() > CLOCKS_APART;
     let said: Vec<Said> = if apart {
+        // In whole minutes: another text each time would be written each time.
         let message = format!(
-            "the clock of region {name}'s store and ours are {} apart; requests are refused beyond 15 min: set the clocks",
-            offset.abs().as_secs().to_string() + " s"
+            "the clock of region {name}'s store ({}) is {} min {} ours, and stores refuse requests beyond 15 min; set the clocks",
+            region.spec.object_store.endpoint,
+            offset.abs().as_mins(),
+            if offset.is_negative() { "behind" } else { "ahead of" }
         );
         vec![
             (READY, Verdict::False, "ClockSkew".to_owned(), message.clone()),
@@ -108,10 +122,14 @@ fn silent(region: &Region, failure: &NoAnswer, breaker: &Breaker, now: Timestamp
     let old = region.status.clone().unwrap_or_default();
     let name = region.name_any();
     let reason = failure.reason.to_owned();
-    let message = format!("region {name}: {}; no worker is started for it until it answers", failure.message);
-    let mut said = vec![(READY, Verdict::False, reason.clone(), message.clone())];
     // An outage heals itself; a wrong certificate does not.
-    let type_ = if reason == "StoreUnreachable" { RECONCILING } else { STALLED };
+    let (type_, step) = match failure.reason {
+        "StoreUnreachable" => (RECONCILING, "look at the store and at the network between"),
+        _ => (STALLED, "correct it"),
+    };
+    let message =
+        format!("region {name}: {}; {step}, no worker is started for it until it answers", failure.message);
+    let mut said = vec![(READY, Verdict::False, reason.clone(), message.clone())];
     said.push((type_, Verdict::True, reason, message));
     RegionStatus {
         observed_generation: region.metadata.generation,
@@ -158,7 +176,7 @@ spec: {objectStore: {endpoint: \"http://minio.east:9000\"}}
     }
 
     fn look(region: &mut Region, breaker: Breaker, answer: Result<Answer, NoAnswer>, now: i64) -> Decision {
-        let found = Found { breaker, answer: Some(answer), jitter: 0.5 };
+        let found = Found { needed: true, breaker, answer: Some(answer), jitter: 0.5 };
         let decision = decide(region, found, Timestamp::from_second(now).unwrap(), &Pauses::default());
         if let Some(status) = &decision.status {
             region.status = Some(status.clone());
@@ -214,6 +232,51 @@ spec: {objectStore: {endpoint: \"http://minio.east:9000\"}}
             assert_eq!(ready(&east).1, reason, "{seconds}");
         }
         assert_eq!(east.status.unwrap().clock_offset.as_deref(), Some("1000s"));
+    }
+
+    #[test]
+    fn p02_p05_what_is_wrong_with_a_region_is_a_condition_and_an_event_with_the_next_step() {
+        let certificate =
+            NoAnswer { reason: "BadCABundle", message: "spec.objectStore.caBundle: no PEM".into() };
+        for (answer, step) in [
+            (down(), "look at the store"),
+            (Err(certificate), "correct it"),
+            (Ok(up(-1200)), "20 min behind ours, and stores refuse requests beyond 15 min; set the clocks"),
+        ] {
+            let mut east = region();
+            let lost = Breaker { failures: 1, ..Breaker::default() };
+            let told = look(&mut east, lost, answer, 0).announcements;
+            let status = east.status.unwrap();
+            let ready = find(&status.conditions, READY).unwrap();
+            assert_eq!(ready.status, "False");
+            assert_eq!(told, [Announcement::warning(&ready.reason, ready.message.clone())]);
+            assert!(
+                ready.message.contains("region east") && ready.message.contains(step),
+                "{}",
+                ready.message
+            );
+        }
+    }
+
+    #[test]
+    fn p02_a_region_that_nobody_needs_is_told_of_once_and_left_to_whoever_does_need_it() {
+        let mut west = region();
+        let seldom = |region: &mut Region, answer: Result<Answer, NoAnswer>| {
+            let breaker = Breaker { failures: 1, ..Breaker::default() };
+            let found = Found { needed: false, breaker, answer: Some(answer), jitter: 0.5 };
+            let pauses = Pauses::default().seldom();
+            let decision = decide(region, found, Timestamp::UNIX_EPOCH, &pauses);
+            let written = decision.status.is_some();
+            region.status = decision.status.or(region.status.take());
+            (written, decision.announcements.len(), decision.next_look.as_secs())
+        };
+        assert_eq!(seldom(&mut west, Ok(up(0))), (true, 0, 3600));
+        assert_eq!(ready(&west).1, "Answers");
+        assert_eq!(seldom(&mut west, Ok(up(30))), (false, 0, 3600), "nothing new");
+        assert_eq!(seldom(&mut west, down()), (true, 1, 5));
+        assert!(!seldom(&mut west, down()).0);
+        west.metadata.generation = Some(2);
+        assert!(seldom(&mut west, down()).0, "another store");
     }
 
     #[test]
