@@ -18,7 +18,7 @@ pub struct Pauses {
 }
 
 impl Pauses {
-    /// For a store that nobody needs: once is enough to show whether it answers.
+    /// For a store that nobody needs.
     #[must_use]
     pub const fn seldom(self) -> Self {
         let hour = Duration::from_hours(1);

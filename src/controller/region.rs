@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kube::{Api, Resource, ResourceExt, runtime::controller::Action};
 
-use self::decide::{Decision, Found, decide};
+use self::decide::{Decision, Found, decide, is_settled};
 use super::{
     Context, Error,
     breaker::{Breaker, Pauses},
@@ -29,6 +29,9 @@ pub async fn reconcile(region: Arc<Region>, context: Arc<Context>) -> Result<Act
         return Ok(Action::requeue(context.options.timing.recheck));
     }
     let needed = is_needed(&region, &context);
+    if !needed && is_settled(&region, Timestamp::now()) {
+        return Ok(Action::requeue(context.options.timing.recheck));
+    }
     let pauses = if needed { pauses } else { pauses.seldom() };
     let found = observe(&region, &context, (needed, &pauses)).await;
     let decision = decide(&region, found, Timestamp::now(), &pauses);

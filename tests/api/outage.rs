@@ -129,7 +129,7 @@ async fn p02_a_region_that_no_controller_serves_says_whether_it_answers() {
     world.region(&name, &store.endpoint).await;
     world.start_with(world.probing()).await;
     let region = until_region(&world, &name, "Answers").await;
-    // Asked again after an edit, and not every second as the others are.
+    // Not asked every second, as the others are, but after an edit.
     store.go_down();
     tokio::time::sleep(Duration::from_secs(4)).await;
     let same = until_region(&world, &name, "Answers").await;

@@ -128,14 +128,14 @@ fn foreign(found: &mut Vec<Finding>, engine: &Engine, survey: &Survey) {
     }
 }
 
-/// In whole minutes: another text each cycle would be news each cycle.
+/// To the nearest minute: another text each cycle would be news each cycle.
 fn skewed(side: Side, place: &Place, store: &dyn ObjectStore) -> Option<Finding> {
     let offset = store.clock_offset().filter(|offset| offset.abs() > SKEW)?;
     let direction = if offset.is_negative() { "behind" } else { "ahead of" };
     let message = format!(
         "the clock of the {side:?} store {} is {} min {direction} ours, and stores refuse requests beyond 15 min; set the clocks",
         place.endpoint,
-        offset.abs().as_mins()
+        (offset.abs().as_secs() + 30) / 60
     );
     Some(Finding { reason: "ClockSkew", message })
 }

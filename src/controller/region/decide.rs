@@ -22,6 +22,9 @@ use crate::{
 /// Beyond this, stores refuse what is signed.
 const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(15);
 
+/// An outage whose next probe is overdue for longer than any pause is followed by nobody.
+const UNFOLLOWED: SignedDuration = SignedDuration::from_mins(5);
+
 /// What was found.
 pub struct Found {
     /// False: no service here concerns it.
@@ -53,22 +56,23 @@ pub fn decide(region: &Region, found: Found, now: Timestamp, pauses: &Pauses) ->
     let breaker = breaker.after(answer.is_ok(), now, pauses, jitter);
     let next_look = until(now, breaker.next_probe);
     let status = match &answer {
-        Ok(answer) => Some(answering(region, *answer, now)),
+        Ok(answer) => Some(answering(region, (*answer, needed), now)),
         // One lost probe is no news; the next one is soon.
         Err(_) if !breaker.is_open(pauses) => None,
         Err(failure) => Some(silent(region, failure, &breaker, now)),
     };
-    let status = status.filter(|new| needed || is_another_verdict(region, new));
     let announcements = status.as_ref().map(|new| changes(region, new)).unwrap_or_default();
     Decision { status, breaker, announcements, next_look }
 }
 
-/// The status of a region that is needed elsewhere is kept current there: nobody else has a word in it, as
-/// long as both are of one opinion.
-fn is_another_verdict(region: &Region, new: &RegionStatus) -> bool {
-    let verdict = |status: &RegionStatus| find(&status.conditions, READY).map(|ready| ready.status.clone());
-    let old = region.status.as_ref();
-    old.is_none_or(|old| old.observed_generation != new.observed_generation || verdict(old) != verdict(new))
+/// True for a region that needs no word of a controller which does not need it: it has a status. That is
+/// whoever's who needs it, and may see the network otherwise than we do; only an outage that nobody follows
+/// any more is asked about again.
+#[must_use]
+pub fn is_settled(region: &Region, now: Timestamp) -> bool {
+    let current = |status: &&RegionStatus| status.observed_generation == region.metadata.generation;
+    let Some(status) = region.status.as_ref().filter(current) else { return false };
+    status.outage.as_ref().is_none_or(|outage| now < outage.next_probe.0 + UNFOLLOWED)
 }
 
 fn until(now: Timestamp, at: Option<Timestamp>) -> Duration {
@@ -77,17 +81,17 @@ fn until(now: Timestamp, at: Option<Timestamp>) -> Duration {
     Duration::try_from(wait).unwrap_or_default() + Duration::from_millis(50)
 }
 
-fn answering(region: &Region, answer: Answer, now: Timestamp) -> RegionStatus {
+fn answering(region: &Region, (answer, needed): (Answer, bool), now: Timestamp) -> RegionStatus {
     let old = region.status.clone().unwrap_or_default();
     let name = region.name_any();
     let offset = answer.offset.unwrap_or(SignedDuration::ZERO);
     let apart = offset.abs() > CLOCKS_APART;
     let said: Vec<Said> = if apart {
-        // In whole minutes: another text each time would be written each time.
+        // To the nearest minute: another text each time would be written each time.
         let message = format!(
             "the clock of region {name}'s store ({}) is {} min {} ours, and stores refuse requests beyond 15 min; set the clocks",
             region.spec.object_store.endpoint,
-            offset.abs().as_mins(),
+            (offset.abs().as_secs() + 30) / 60,
             if offset.is_negative() { "behind" } else { "ahead of" }
         );
         vec![
@@ -95,7 +99,8 @@ fn answering(region: &Region, answer: Answer, now: Timestamp) -> RegionStatus {
             (STALLED, Verdict::True, "ClockSkew".to_owned(), message),
         ]
     } else {
-        let message = format!("{} answers", region.spec.object_store.endpoint);
+        let once = if needed { "" } else { " now; it is asked again once an instance or a service needs it" };
+        let message = format!("{} answers{once}", region.spec.object_store.endpoint);
         vec![(READY, Verdict::True, "Answers".to_owned(), message)]
     };
     let healed =
@@ -241,7 +246,7 @@ spec: {objectStore: {endpoint: \"http://minio.east:9000\"}}
         for (answer, step) in [
             (down(), "look at the store"),
             (Err(certificate), "correct it"),
-            (Ok(up(-1200)), "20 min behind ours, and stores refuse requests beyond 15 min; set the clocks"),
+            (Ok(up(-1199)), "20 min behind ours, and stores refuse requests beyond 15 min; set the clocks"),
         ] {
             let mut east = region();
             let lost = Breaker { failures: 1, ..Breaker::default() };
@@ -259,24 +264,28 @@ spec: {objectStore: {endpoint: \"http://minio.east:9000\"}}
     }
 
     #[test]
-    fn p02_a_region_that_nobody_needs_is_told_of_once_and_left_to_whoever_does_need_it() {
+    fn p02_a_region_that_nobody_needs_is_asked_once_and_left_to_whoever_does_need_it() {
         let mut west = region();
-        let seldom = |region: &mut Region, answer: Result<Answer, NoAnswer>| {
+        let pauses = Pauses::default().seldom();
+        let at = |seconds| Timestamp::from_second(seconds).unwrap();
+        let ask = |region: &mut Region, answer: Result<Answer, NoAnswer>| {
             let breaker = Breaker { failures: 1, ..Breaker::default() };
             let found = Found { needed: false, breaker, answer: Some(answer), jitter: 0.5 };
-            let pauses = Pauses::default().seldom();
-            let decision = decide(region, found, Timestamp::UNIX_EPOCH, &pauses);
-            let written = decision.status.is_some();
-            region.status = decision.status.or(region.status.take());
-            (written, decision.announcements.len(), decision.next_look.as_secs())
+            region.status = decide(region, found, at(0), &pauses).status;
         };
-        assert_eq!(seldom(&mut west, Ok(up(0))), (true, 0, 3600));
+        assert!(!is_settled(&west, at(0)), "it has no status");
+        ask(&mut west, Ok(up(0)));
         assert_eq!(ready(&west).1, "Answers");
-        assert_eq!(seldom(&mut west, Ok(up(30))), (false, 0, 3600), "nothing new");
-        assert_eq!(seldom(&mut west, down()), (true, 1, 5));
-        assert!(!seldom(&mut west, down()).0);
+        assert!(is_settled(&west, at(1 << 30)), "another controller may need it, and see it down");
         west.metadata.generation = Some(2);
-        assert!(seldom(&mut west, down()).0, "another store");
+        assert!(!is_settled(&west, at(0)), "edited");
+        ask(&mut west, down());
+        let next = west.status.as_ref().unwrap().outage.as_ref().unwrap().next_probe.0.as_second();
+        assert_eq!(ready(&west).1, "StoreUnreachable");
+        assert!(
+            is_settled(&west, at(next + 299)) && !is_settled(&west, at(next + 300)),
+            "followed by nobody"
+        );
     }
 
     #[test]
