@@ -76,7 +76,7 @@ pub enum Error {
     Backup(#[from] crate::backup::Error),
     #[error(transparent)]
     Replicate(#[from] crate::replicate::Error),
-    #[error("{}", .0.advised())]
+    #[error(transparent)]
     Store(#[from] crate::store::Error),
     #[error(transparent)]
     Controller(#[from] crate::controller::Error),

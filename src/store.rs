@@ -11,7 +11,7 @@ pub mod memory;
 mod model;
 pub mod s3;
 
-pub use error::{Context, Error, Result, Side};
+pub use error::{Context, Error, Obstacle, Result, Side};
 pub(crate) use memory::composite_etag;
 pub use model::*;
 

@@ -9,7 +9,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A store failed; `side` says which region to look at.
-    #[error("{side:?} store: {}", source.advised())]
+    #[error("{side:?} store: {source}")]
     Store {
         side: Side,
         #[source]

@@ -1,13 +1,13 @@
 //! What a worker finds out: each a condition and an Event, with the object's name and the next step.
 
-use farshore::store::{Context, Error};
+use farshore::store::{Context, Error, Obstacle};
 use serde_json::{Value, json};
 
 use crate::cluster::{World, condition, reason, status};
 
 fn failure(side: &str, error: &Error) -> Value {
     json!({"failure": {
-        "side": side, "reason": error.reason(), "message": format!("{side} store: {}", error.advised()),
+        "side": side, "reason": error.reason(), "message": format!("{side} store: {error}"),
         "permanent": error.is_permanent(), "since": jiff::Timestamp::now(),
     }})
 }
@@ -15,6 +15,10 @@ fn failure(side: &str, error: &Error) -> Value {
 fn at(key: &str) -> Context {
     let (bucket, endpoint) = ("dr-backups".to_owned(), "https://minio.cn-east-1".to_owned());
     Context { bucket, endpoint, key: Some(key.to_owned()), ..Context::default() }
+}
+
+fn unreachable(context: Context) -> Error {
+    Error::Unreachable { obstacle: Obstacle::Refused, cause: "connection refused".into(), context }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -32,7 +36,7 @@ async fn p02_p05_what_a_worker_meets_is_a_condition_and_an_event_with_the_next_s
         ("Target", Error::NoSuchBucket(at(key))),
         ("Source", Error::BadCredentials(at(key))),
         ("Source", Error::ClockSkew(at(key))),
-        ("Source", Error::Unreachable { cause: "connection refused".into(), context: at(key) }),
+        ("Source", unreachable(at(key))),
     ] {
         world.report("copy", &job, failure(side, &error)).await;
         let type_ = format!("{side}Reachable");
@@ -40,7 +44,7 @@ async fn p02_p05_what_a_worker_meets_is_a_condition_and_an_event_with_the_next_s
         let (verdict, _, message) = condition(&told, &type_);
         assert_eq!(verdict, "False", "{error}");
         assert_eq!(status(&told, "Ready"), "False", "{error}");
-        let step = error.advice().unwrap();
+        let step = error.advice();
         let note = world.until_event("copy", error.reason()).await;
         for text in [&message, &note] {
             assert!(text.contains("dr-backups") && text.contains(step), "{}: {text}", error.reason());

@@ -1,11 +1,11 @@
 //! TLS: a store behind a certificate that only our bundle knows.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use farshore::store::{
-    Error, GetOptions, ObjectStore, PutOptions,
+    Error, GetOptions, ObjectStore, Obstacle, PutOptions,
     credentials::Credentials,
-    s3::{Retry, S3Config, S3Store},
+    s3::{Patience, Retry, S3Config, S3Store},
 };
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio::net::{TcpListener, TcpStream};
@@ -75,6 +75,29 @@ async fn a_bundle_of_ones_own_is_trusted_and_without_it_the_cause_is_told() {
     let retry = Retry { attempts: 1, ..Retry::default() };
     let error = S3Store::new(S3Config { retry, ..config }).unwrap().head("whole").await.unwrap_err();
     assert!(matches!(&error, Error::Unreachable { cause, .. } if cause.contains("ertificate")), "{error}");
+}
+
+/// Needs no store: none is reached.
+#[tokio::test]
+async fn p06_what_keeps_us_from_a_store_is_told_with_the_next_step() {
+    let (distrusted, _) = behind_tls("http://127.0.0.1:1").await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = format!("http://{}", listener.local_addr().unwrap());
+    for (endpoint, expected, step) in [
+        ("http://127.0.0.1:1", Obstacle::Refused, "the endpoint's port"),
+        ("http://store.invalid", Obstacle::Name, "the endpoint's name"),
+        (&*distrusted, Obstacle::Certificate, "in the CA bundle"),
+        (&*silent, Obstacle::Silence, "no firewall"),
+    ] {
+        let retry = Retry { attempts: 1, ..Retry::default() };
+        let patience = Patience { answer: Duration::from_secs(1), ..Patience::default() };
+        let config =
+            S3Config { retry, patience, ..S3Config::new(endpoint, "b", Credentials::fixed("id", "s")) };
+        let error = S3Store::new(config).unwrap().head("key").await.unwrap_err();
+        let told = error.to_string();
+        assert!(matches!(error, Error::Unreachable { obstacle, .. } if obstacle == expected), "{error:?}");
+        assert!(told.contains(&format!("s3://b/key at {endpoint}; ")) && told.contains(step), "{told}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::store::{Context, Error};
+use crate::store::{Context, Error, Obstacle};
 
 /// The kinds of request that can be told to fail, and are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,7 +55,9 @@ impl Failure {
             Self::Full => Error::Full(context),
             Self::Locked => Error::Locked(context),
             Self::Unsupported(what) => Error::Unsupported { what, context },
-            Self::Unreachable => Error::Unreachable { cause: "connection reset".into(), context },
+            Self::Unreachable => {
+                Error::Unreachable { obstacle: Obstacle::Failing, cause: "connection reset".into(), context }
+            }
             Self::Corrupt => Error::Corrupt { cause: "fewer bytes than announced".into(), context },
             Self::Protocol => Error::Protocol { cause: "not a listing".into(), context },
         }

@@ -16,7 +16,7 @@ use futures::stream;
 use http_body::{Body, Frame, SizeHint};
 
 use super::trouble::{Kind, Trouble, chain};
-use crate::store::{ByteStream, Context, Error};
+use crate::store::{ByteStream, Context, Error, Obstacle};
 
 /// A body that comes from the store. It ends after exactly `length` bytes, or in an error.
 pub(super) fn incoming(body: SdkStream, length: u64, patience: Duration, context: Context) -> ByteStream {
@@ -31,7 +31,7 @@ pub(super) fn incoming(body: SdkStream, length: u64, patience: Duration, context
             Ok(None) if seen == length => return None,
             Ok(None) => Error::Corrupt { cause: format!("{seen} of {length} bytes came"), context: place },
             Ok(Some(Err(e))) => broken(&e, seen, length).into_error(place),
-            Err(_) => Error::Unreachable { cause: format!("no data for {patience:?}"), context: place },
+            Err(_) => silent(format!("no data for {patience:?}")).into_error(place),
         };
         context = None;
         Some((Err(error), (body, seen, context)))
@@ -48,7 +48,11 @@ fn broken(error: &(dyn std::error::Error + 'static), seen: u64, length: u64) -> 
         next = e.source();
     }
     let short = cause.contains("before message length") || cause.contains("invalid content-length");
-    Trouble::new(if short { Kind::Corrupt } else { Kind::Unreachable }, cause)
+    Trouble::new(if short { Kind::Corrupt } else { Kind::Unreachable(Obstacle::Failing) }, cause)
+}
+
+fn silent(cause: String) -> Trouble {
+    Trouble::new(Kind::Unreachable(Obstacle::Silence), cause)
 }
 
 /// What is known of a body on its way to the store.
@@ -102,7 +106,7 @@ impl Watch {
         };
         tokio::select! {
             answer = request => answer,
-            () = stall => Err(Trouble::new(Kind::Unreachable, format!("the store took nothing for {patience:?}"))),
+            () = stall => Err(silent(format!("the store took nothing for {patience:?}"))),
         }
     }
 }
@@ -210,7 +214,7 @@ mod tests {
         let never = || std::future::pending::<Result<(), Trouble>>();
         let (_body, watch) = outgoing(chunks(&[b"12345"]), 5);
         let gave_up = watch.over(never(), Duration::from_millis(80)).await;
-        assert_eq!(gave_up.unwrap_err().kind, Kind::Unreachable);
+        assert_eq!(gave_up.unwrap_err().kind, Kind::Unreachable(Obstacle::Silence));
 
         let (mut body, watch) = outgoing(Box::pin(stream::pending()), 5);
         let _pending = futures::poll!(http_body_util::BodyExt::frame(&mut body));

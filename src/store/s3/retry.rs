@@ -5,8 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{S3Store, trouble::Trouble};
-use crate::store::{Error, Result};
+use super::{
+    S3Store,
+    trouble::{Kind, Trouble},
+};
+use crate::store::{Error, Obstacle, Result};
 
 /// How often, and how long, one logical request is tried.
 #[derive(Clone, Copy, Debug)]
@@ -98,9 +101,11 @@ impl S3Store {
             Ok(answer) => Ok(answer),
             Err(trouble) => {
                 if trouble.is_denied() && self.config.credentials.renew(keys.as_ref())? {
-                    let cause = "credentials were renewed meanwhile".to_owned();
-                    let context = self.context(Some(key));
-                    return Err(Error::Unreachable { cause, context });
+                    let trouble = Trouble::new(
+                        Kind::Unreachable(Obstacle::Failing),
+                        "credentials were renewed meanwhile",
+                    );
+                    return Err(trouble.into_error(self.context(Some(key))));
                 }
                 Err(self.failed(trouble, Some(key), 1, begin))
             }

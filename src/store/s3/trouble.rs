@@ -1,13 +1,13 @@
 //! Reads what went wrong with one attempt: the code first, the status where there is no code.
 
-use std::{error::Error as StdError, fmt::Write, time::Duration};
+use std::{error::Error as StdError, fmt::Write, io, time::Duration};
 
 use aws_sdk_s3::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
 };
 
-use crate::store::{Context, Error};
+use crate::store::{Context, Error, Obstacle};
 
 /// One failed attempt.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub(super) enum Kind {
     Full,
     Locked,
     Unsupported(&'static str),
-    Unreachable,
+    Unreachable(Obstacle),
     Corrupt,
     /// A garbled answer.
     Protocol,
@@ -53,7 +53,7 @@ impl Trouble {
 
     /// True where the same request may well succeed a little later.
     pub(super) fn passes(&self) -> bool {
-        matches!(self.kind, Kind::SlowDown | Kind::Unreachable | Kind::Corrupt | Kind::Protocol)
+        matches!(self.kind, Kind::SlowDown | Kind::Unreachable(_) | Kind::Corrupt | Kind::Protocol)
     }
 
     /// A gateway on the way may refuse a path before any store sees it.
@@ -83,7 +83,7 @@ impl Trouble {
             Kind::Full => Error::Full(context),
             Kind::Locked => Error::Locked(context),
             Kind::Unsupported(what) => Error::Unsupported { what, context },
-            Kind::Unreachable => Error::Unreachable { cause, context },
+            Kind::Unreachable(obstacle) => Error::Unreachable { obstacle, cause, context },
             Kind::Corrupt => Error::Corrupt { cause, context },
             Kind::Protocol | Kind::Refused => Error::Protocol { cause, context },
             Kind::Config => Error::Config(cause),
@@ -105,8 +105,11 @@ where
                 let (code, said) = (refusal.err().code(), refusal.err().message());
                 Self::of_answer(refusal.raw(), code, said.unwrap_or(&cause))
             }
-            // A time limit, a reset, a refused connection, a name without an address, a certificate nobody signed.
-            _ => Self::new(Kind::Unreachable, cause),
+            SdkError::TimeoutError(_) => Self::new(Kind::Unreachable(Obstacle::Silence), cause),
+            SdkError::DispatchFailure(failure) if failure.is_timeout() => {
+                Self::new(Kind::Unreachable(Obstacle::Silence), cause)
+            }
+            _ => Self::new(Kind::Unreachable(obstacle(error.source())), cause),
         }
     }
 }
@@ -172,7 +175,9 @@ fn kind_of_code(code: &str) -> Option<Kind> {
         "BadDigest" | "InvalidDigest" | "XAmzContentSHA256Mismatch" | "IncompleteBody" | "InvalidPart" => {
             Kind::Corrupt
         }
-        "RequestTimeout" | "InternalError" | "XMinioServerNotInitialized" => Kind::Unreachable,
+        "RequestTimeout" | "InternalError" | "XMinioServerNotInitialized" => {
+            Kind::Unreachable(Obstacle::Failing)
+        }
         _ => return None,
     })
 }
@@ -186,9 +191,39 @@ fn kind_of_status(status: u16) -> Kind {
         412 => Kind::Changed,
         429 | 503 => Kind::SlowDown,
         507 => Kind::Full,
-        408 | 500.. => Kind::Unreachable,
+        408 | 500.. => Kind::Unreachable(Obstacle::Failing),
         400..500 => Kind::Refused,
         _ => Kind::Protocol,
+    }
+}
+
+/// What a request that got no answer met.
+fn obstacle(mut next: Option<&(dyn StdError + 'static)>) -> Obstacle {
+    while let Some(error) = next {
+        if let Some(found) = obstacle_of(error) {
+            return found;
+        }
+        next = error.source();
+    }
+    Obstacle::Failing
+}
+
+fn obstacle_of(error: &(dyn StdError + 'static)) -> Option<Obstacle> {
+    if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
+        return Some(Obstacle::Certificate);
+    }
+    // The connector's own type can't be named.
+    if error.to_string() == "dns error" {
+        return Some(Obstacle::Name);
+    }
+    let error = error.downcast_ref::<io::Error>()?;
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => Some(Obstacle::Refused),
+        io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+            Some(Obstacle::Silence)
+        }
+        // What it wraps is not among its sources.
+        _ => obstacle_of(error.get_ref()?),
     }
 }
 
@@ -223,7 +258,7 @@ mod tests {
     #[test]
     fn a_status_without_a_code_says_enough() {
         assert_eq!(kind_of_status(503), Kind::SlowDown);
-        assert_eq!(kind_of_status(504), Kind::Unreachable);
+        assert_eq!(kind_of_status(504), Kind::Unreachable(Obstacle::Failing));
         assert_eq!(kind_of_status(507), Kind::Full);
         assert_eq!(kind_of_status(418), Kind::Refused);
     }
