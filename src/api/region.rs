@@ -86,8 +86,9 @@ pub struct ObjectStoreSpec {
     /// How buckets are addressed: `Path` (endpoint/bucket) or `Virtual` (bucket.endpoint).
     #[serde(default)]
     pub addressing: Addressing,
-    /// PEM certificates of the authorities that sign the endpoint's certificate, where these are not
-    /// among the well-known ones.
+    /// PEM certificates of authorities that are trusted for this endpoint, besides the well-known ones
+    /// of the image. Needed where the endpoint's certificate is signed by an authority of your own;
+    /// certificates are checked in any case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 262_144))]
     #[x_kube(validation = Rule::new("self.contains('-----BEGIN CERTIFICATE-----')").message(

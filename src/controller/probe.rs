@@ -81,22 +81,27 @@ fn causes(error: &dyn std::error::Error) -> String {
 }
 
 fn tls(ca_bundle: Option<&str>) -> Result<ClientConfig, String> {
+    let provider = rustls::crypto::aws_lc_rs::default_provider().into();
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots(ca_bundle)?)
+        .with_no_client_auth())
+}
+
+/// The well-known authorities and the bundle's, as the workers have it: both ends must agree on who is
+/// trusted, or a Region is Ready whose workers fail.
+fn roots(ca_bundle: Option<&str>) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     for certificate in rustls_native_certs::load_native_certs().certs {
         // A root that this library can't use is no reason to trust none.
         drop(roots.add(certificate));
     }
-    // Besides the well-known ones, as the workers have it: both ends must agree on who is trusted.
     for certificate in CertificateDer::pem_slice_iter(ca_bundle.unwrap_or_default().as_bytes()) {
         let certificate = certificate.map_err(|error| error.to_string())?;
         roots.add(certificate).map_err(|error| error.to_string())?;
     }
-    let provider = rustls::crypto::aws_lc_rs::default_provider().into();
-    Ok(ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth())
+    Ok(roots)
 }
 
 /// The clock's offset by a `Date` header, which has whole seconds only: what lies within the time of
@@ -249,5 +254,14 @@ mod tests {
     fn a_ca_bundle_without_certificates_is_named() {
         assert!(tls(Some("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n")).is_err());
         assert!(tls(None).is_ok());
+    }
+
+    #[test]
+    fn a_ca_bundle_is_trusted_besides_the_well_known_authorities() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let own = rcgen::CertificateParams::new(["ca".to_owned()]).unwrap().self_signed(&key).unwrap().pem();
+        let (all, known) = (roots(Some(&own)).unwrap(), roots(None).unwrap());
+        assert_eq!(all.len(), known.len() + 1);
+        assert!(known.roots.iter().all(|root| all.roots.contains(root)));
     }
 }
