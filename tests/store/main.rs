@@ -6,6 +6,7 @@
 mod alone;
 mod comparing;
 mod copying;
+mod cost;
 mod faults;
 mod killed;
 mod probing;
