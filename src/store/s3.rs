@@ -1,7 +1,8 @@
-//! A bucket of a store that speaks S3, through the AWS SDK.
+//! A bucket of a store that speaks S3.
 //!
-//! The SDK signs and serializes; retries, time limits and the reading of errors are ours, so that
-//! every store is judged by the same rules and an error says how often and how long we tried.
+//! What is sent once an object or once a page goes straight on HTTP ([`wire`]), the rest through the AWS SDK,
+//! over the same connections. Retries, time limits and the reading of errors are ours for both, so that every
+//! store is judged by the same rules and an error says how often and how long we tried.
 
 mod attributes;
 mod body;
@@ -11,6 +12,7 @@ mod names;
 mod read;
 mod retry;
 mod trouble;
+mod wire;
 mod write;
 
 use std::{
@@ -101,6 +103,7 @@ impl S3Config {
 #[derive(Clone, Debug)]
 pub struct S3Store {
     client: aws_sdk_s3::Client,
+    wire: Arc<wire::Wire>,
     config: Arc<S3Config>,
     clock: Arc<ClockOffset>,
     names: Arc<names::Names>,
@@ -113,8 +116,10 @@ impl S3Store {
     /// [`super::Error::Config`] for an endpoint or a certificate bundle that can't be used.
     pub fn new(config: S3Config) -> Result<Self> {
         let clock = Arc::new(ClockOffset::default());
-        let client = client::build(&config, Arc::clone(&clock))?;
-        Ok(Self { client, config: Arc::new(config), clock, names: Arc::default() })
+        let transport = wire::Transport::new(&config, Arc::clone(&clock))?;
+        let client = client::build(&config, &transport);
+        let wire = Arc::new(wire::Wire::new(&config, transport)?);
+        Ok(Self { client, wire, config: Arc::new(config), clock, names: Arc::default() })
     }
 
     /// Creates the bucket; there already and ours is success. For tests and demonstrations: Farshore

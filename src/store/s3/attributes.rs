@@ -1,33 +1,81 @@
 //! Content headers and user metadata, as they go over the wire and as they are meant.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use aws_sdk_s3::operation::{get_object::GetObjectOutput, head_object::HeadObjectOutput};
 use base64::{Engine, prelude::BASE64_STANDARD};
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, EXPIRES},
+};
 
-use super::trouble::{Kind, Trouble};
-use crate::store::{Attributes, ETag};
+use super::{
+    trouble::{Kind, Trouble},
+    wire::Call,
+};
+use crate::store::{Attributes, ETag, ObjectInfo};
 
-macro_rules! attributes_of {
-    ($output:expr) => {
-        Attributes {
-            content_type: $output.content_type.clone(),
-            content_encoding: $output.content_encoding.as_deref().and_then(own_encoding),
-            content_language: $output.content_language.clone(),
-            content_disposition: $output.content_disposition.clone(),
-            cache_control: $output.cache_control.clone(),
-            expires: $output.expires_string.clone(),
-            metadata: decoded(&$output.metadata.clone().unwrap_or_default(), $output.missing_meta)?,
-        }
+const METADATA: &str = "x-amz-meta-";
+
+/// What an answer's headers say of an object of this size.
+pub(super) fn info(headers: &HeaderMap, size: u64) -> Result<ObjectInfo, Trouble> {
+    let content = |name: HeaderName| match headers.get(name) {
+        Some(value) => text(value).map(Some).ok_or_else(|| unfit("an attribute that is not UTF-8")),
+        None => Ok(None),
     };
+    let kept = |name| content(name).map(|text| text.map(str::to_owned));
+    Ok(ObjectInfo {
+        size,
+        etag: etag(header(headers, "etag"))?,
+        modified: http_date(header(headers, "last-modified"))?,
+        version: header(headers, "x-amz-version-id").map(str::to_owned),
+        attributes: Attributes {
+            content_type: kept(CONTENT_TYPE)?,
+            content_encoding: content(CONTENT_ENCODING)?.and_then(own_encoding),
+            content_language: kept(CONTENT_LANGUAGE)?,
+            content_disposition: kept(CONTENT_DISPOSITION)?,
+            cache_control: kept(CACHE_CONTROL)?,
+            expires: kept(EXPIRES)?,
+            metadata: metadata(headers)?,
+        },
+    })
 }
 
-pub(super) fn of_head(output: &HeadObjectOutput) -> Result<Attributes, Trouble> {
-    Ok(attributes_of!(output))
+/// A header's text.
+pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(text)
 }
 
-pub(super) fn of_get(output: &GetObjectOutput) -> Result<Attributes, Trouble> {
-    Ok(attributes_of!(output))
+/// Many stores send UTF-8 where HTTP has ASCII only.
+fn text(value: &HeaderValue) -> Option<&str> {
+    std::str::from_utf8(value.as_bytes()).ok()
+}
+
+fn unfit(what: &'static str) -> Trouble {
+    Trouble::new(Kind::Unsupported(what), "")
+}
+
+/// Adds content headers and metadata to a request.
+pub(super) fn add<'a>(mut call: Call<'a>, attributes: &Attributes) -> Result<Call<'a>, Trouble> {
+    let headers = [
+        (CONTENT_TYPE, &attributes.content_type),
+        (CONTENT_ENCODING, &attributes.content_encoding),
+        (CONTENT_LANGUAGE, &attributes.content_language),
+        (CONTENT_DISPOSITION, &attributes.content_disposition),
+        (CACHE_CONTROL, &attributes.cache_control),
+        // As it was found: not every one in the wild is a date.
+        (EXPIRES, &attributes.expires),
+    ];
+    for (name, value) in headers {
+        if let Some(value) = value {
+            call = call.header(name, value)?;
+        }
+    }
+    for (name, value) in &attributes.metadata {
+        let name = HeaderName::from_bytes(format!("{METADATA}{name}").as_bytes());
+        let name = name.map_err(|_| unfit("metadata that no header can carry"))?;
+        call = call.header(name, value)?;
+    }
+    Ok(call)
 }
 
 /// `aws-chunked` belongs to one upload's transfer; some stores keep it as if it were the content's.
@@ -39,11 +87,19 @@ fn own_encoding(header: &str) -> Option<String> {
 
 /// # Errors
 /// A store that hides metadata (`x-amz-missing-meta`) can't be copied from exactly.
-fn decoded(raw: &HashMap<String, String>, missing: Option<i32>) -> Result<BTreeMap<String, String>, Trouble> {
-    if missing.is_some_and(|n| n > 0) {
-        return Err(Trouble::new(Kind::Unsupported("metadata that no header can carry"), ""));
+fn metadata(headers: &HeaderMap) -> Result<BTreeMap<String, String>, Trouble> {
+    if header(headers, "x-amz-missing-meta").is_some_and(|n| n != "0") {
+        return Err(unfit("metadata that no header can carry"));
     }
-    Ok(raw.iter().map(|(name, value)| (name.to_lowercase(), decode_words(value))).collect())
+    let mut metadata = BTreeMap::<String, String>::new();
+    for (name, value) in headers {
+        let Some(name) = name.as_str().strip_prefix(METADATA) else { continue };
+        let value = decode_words(text(value).ok_or_else(|| unfit("metadata that is not UTF-8"))?);
+        // A header that comes twice is one list.
+        let known = metadata.entry(name.to_owned());
+        known.and_modify(|known| *known = format!("{known},{value}")).or_insert(value);
+    }
+    Ok(metadata)
 }
 
 /// Decodes RFC 2047 words: how AWS hands out metadata beyond ASCII.
@@ -80,9 +136,18 @@ pub(super) fn etag(raw: Option<&str>) -> Result<ETag, Trouble> {
 
 /// A moment as the SDK holds it.
 pub(super) fn moment(raw: Option<&aws_sdk_s3::primitives::DateTime>) -> Result<jiff::Timestamp, Trouble> {
-    let missing = || Trouble::new(Kind::Protocol, "the answer has no time of change");
-    let at = raw.ok_or_else(missing)?;
-    jiff::Timestamp::new(at.secs(), i32::try_from(at.subsec_nanos()).unwrap_or(0)).map_err(|_| missing())
+    let at = raw.ok_or_else(no_moment)?;
+    jiff::Timestamp::new(at.secs(), i32::try_from(at.subsec_nanos()).unwrap_or(0)).map_err(|_| no_moment())
+}
+
+/// A moment as headers tell it.
+fn http_date(raw: Option<&str>) -> Result<jiff::Timestamp, Trouble> {
+    let at = raw.and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
+    at.map(|at| at.timestamp()).ok_or_else(no_moment)
+}
+
+fn no_moment() -> Trouble {
+    Trouble::new(Kind::Protocol, "the answer has no time of change")
 }
 
 #[cfg(test)]

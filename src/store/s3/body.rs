@@ -10,32 +10,71 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aws_sdk_s3::primitives::{ByteStream as SdkStream, SdkBody};
-use bytes::Bytes;
+use aws_sdk_s3::primitives::SdkBody;
+use bytes::{Bytes, BytesMut};
 use futures::stream;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
 
-use super::trouble::{Kind, Trouble, chain};
+use super::trouble::{Kind, Trouble, chain, obstacle};
 use crate::store::{ByteStream, Context, Error, Obstacle};
 
 /// A body that comes from the store. It ends after exactly `length` bytes, or in an error.
-pub(super) fn incoming(body: SdkStream, length: u64, patience: Duration, context: Context) -> ByteStream {
-    let begin = (body, 0_u64, Some(context));
-    Box::pin(stream::unfold(begin, move |(mut body, mut seen, mut context)| async move {
-        let place = context.clone()?;
-        let error = match tokio::time::timeout(patience, body.next()).await {
+pub(super) fn incoming<B>(body: B, length: u64, patience: Duration, context: Context) -> ByteStream
+where
+    B: Body<Data = Bytes> + Send + Sync + Unpin + 'static,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    let begin = Some((body, 0_u64, context));
+    Box::pin(stream::unfold(begin, move |state| async move {
+        let (mut body, seen, context) = state?;
+        let error = match tokio::time::timeout(patience, chunk(&mut body)).await {
             Ok(Some(Ok(chunk))) => {
-                seen += chunk.len() as u64;
-                return Some((Ok(chunk), (body, seen, context)));
+                let seen = seen + chunk.len() as u64;
+                return Some((Ok(chunk), Some((body, seen, context))));
             }
             Ok(None) if seen == length => return None,
-            Ok(None) => Error::Corrupt { cause: format!("{seen} of {length} bytes came"), context: place },
-            Ok(Some(Err(e))) => broken(&e, seen, length).into_error(place),
-            Err(_) => silent(format!("no data for {patience:?}")).into_error(place),
+            Ok(None) => Error::Corrupt { cause: format!("{seen} of {length} bytes came"), context },
+            Ok(Some(Err(e))) => broken(&e, seen, length).into_error(context),
+            Err(_) => silent(format!("no data for {patience:?}")).into_error(context),
         };
-        context = None;
-        Some((Err(error), (body, seen, context)))
+        Some((Err(error), None))
     }))
+}
+
+/// The next bytes of a body; trailers are passed over.
+async fn chunk<B: Body<Data = Bytes> + Unpin>(body: &mut B) -> Option<Result<Bytes, B::Error>> {
+    loop {
+        match body.frame().await?.map(Frame::into_data) {
+            Ok(Ok(data)) => return Some(Ok(data)),
+            Ok(Err(_trailers)) => {}
+            Err(error) => return Some(Err(error)),
+        }
+    }
+}
+
+/// The whole body of an answer that is read at once.
+///
+/// # Errors
+/// One that stalls, breaks off, or is longer than `longest`.
+pub(super) async fn read_whole<B>(mut body: B, longest: usize, patience: Duration) -> Result<Bytes, Trouble>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::error::Error + 'static,
+{
+    let mut whole = BytesMut::new();
+    loop {
+        let next = tokio::time::timeout(patience, chunk(&mut body)).await;
+        let stalled =
+            |_| Trouble::new(Kind::Unreachable(Obstacle::Silence), format!("no data for {patience:?}"));
+        let Some(next) = next.map_err(stalled)? else { return Ok(whole.freeze()) };
+        whole.extend_from_slice(
+            &next.map_err(|e| Trouble::new(Kind::Unreachable(obstacle(Some(&e))), chain(Some(&e))))?,
+        );
+        if whole.len() > longest {
+            return Err(Trouble::new(Kind::Protocol, format!("the answer is longer than {longest} bytes")));
+        }
+    }
 }
 
 fn broken(error: &(dyn std::error::Error + 'static), seen: u64, length: u64) -> Trouble {
@@ -194,7 +233,8 @@ mod tests {
     #[tokio::test]
     async fn a_body_from_the_store_is_whole_or_an_error() {
         let body = |length| {
-            incoming(SdkStream::from_static(b"12345"), length, Duration::from_secs(1), Context::default())
+            let five = http_body_util::Full::new(Bytes::from_static(b"12345"));
+            incoming(five, length, Duration::from_secs(1), Context::default())
         };
         assert!(body(5).all(|c| async move { c.is_ok() }).await);
         let last = body(7).collect::<Vec<_>>().await.pop().unwrap();
@@ -203,7 +243,6 @@ mod tests {
 
     #[tokio::test]
     async fn a_source_that_gives_too_little_fails_the_body() {
-        use http_body_util::BodyExt;
         let (body, watch) = outgoing(chunks(&[b"12", b"3"]), 5);
         assert!(body.collect().await.is_err());
         assert!(matches!(watch.failure(), Some(Error::Corrupt { .. })));
@@ -217,7 +256,7 @@ mod tests {
         assert_eq!(gave_up.unwrap_err().kind, Kind::Unreachable(Obstacle::Silence));
 
         let (mut body, watch) = outgoing(Box::pin(stream::pending()), 5);
-        let _pending = futures::poll!(http_body_util::BodyExt::frame(&mut body));
+        let _pending = futures::poll!(BodyExt::frame(&mut body));
         let waited =
             tokio::time::timeout(Duration::from_millis(300), watch.over(never(), Duration::from_millis(80)));
         assert!(waited.await.is_err(), "a starved body is not the store's fault");

@@ -4,39 +4,36 @@ use aws_sdk_s3::{
     config::{
         ConfigBag, Intercept, RuntimeComponents, interceptors::AfterDeserializationInterceptorContextRef,
     },
-    operation::list_objects_v2::ListObjectsV2Output,
-    types::{EncodingType, Object, StorageClass},
+    types::EncodingType,
 };
 use aws_smithy_runtime_api::box_error::BoxError;
+use http::Method;
 
 use super::{
     S3Store,
     attributes::{etag, moment},
     trouble::{Kind, Trouble},
+    wire::{Call, page},
 };
 use crate::store::{
-    ListPage, ListRequest, ListVersionsRequest, Listed, ObjectStore, ObjectVersion, OpenUpload, Result,
-    UploadId, UploadedPart, VersionMarker, VersionPage,
+    ListPage, ListRequest, ListVersionsRequest, ObjectStore, ObjectVersion, OpenUpload, Result, UploadId,
+    UploadedPart, VersionMarker, VersionPage,
 };
 
 impl S3Store {
     pub(super) async fn list_page(&self, request: &ListRequest) -> Result<ListPage> {
-        let start_after = request.start_after.clone().filter(|_| request.token.is_none());
         let list = || async {
-            let output = self
-                .client
-                .list_objects_v2()
-                .bucket(self.bucket())
-                .encoding_type(EncodingType::Url)
-                .prefix(&request.prefix)
-                .set_start_after(start_after.clone())
-                .set_continuation_token(request.token.clone())
-                .set_max_keys(request.max_keys.map(|n| i32::try_from(n).unwrap_or(i32::MAX)))
-                .customize()
-                .interceptor(Whole("ListBucketResult"))
-                .send()
-                .await?;
-            page(&output)
+            let call = Call::new(Method::GET, None).query("list-type", "2").query("encoding-type", "url");
+            let mut call = call.query("prefix", &request.prefix);
+            match (&request.token, &request.start_after) {
+                (Some(token), _) => call = call.query("continuation-token", token),
+                (None, Some(key)) => call = call.query("start-after", key),
+                (None, None) => {}
+            }
+            if let Some(keys) = request.max_keys {
+                call = call.query("max-keys", keys.to_string());
+            }
+            page(self.wire.ask(call).await?.body())
         };
         self.repeat(None, list).await
     }
@@ -149,28 +146,8 @@ impl S3Store {
     }
 }
 
-fn page(output: &ListObjectsV2Output) -> Result<ListPage, Trouble> {
-    let decode = decoder(output.encoding_type());
-    let next = next(output.is_truncated(), output.next_continuation_token())?.map(str::to_owned);
-    let listed = |o: &Object| {
-        let class = o.storage_class().map(|c| c.as_str().to_owned());
-        Ok(Listed {
-            key: decode(o.key())?,
-            size: size(o.size())?,
-            etag: etag(o.e_tag())?,
-            modified: moment(o.last_modified())?,
-            storage_class: class.filter(|c| c != StorageClass::from("STANDARD").as_str()),
-        })
-    };
-    let objects = output.contents().iter().map(listed).collect::<Result<Vec<_>, Trouble>>()?;
-    if output.key_count().is_some_and(|n| usize::try_from(n).is_ok_and(|n| n != objects.len())) {
-        return Err(garbled("the page's own count of keys is another"));
-    }
-    Ok(ListPage { objects, next })
-}
-
 /// Continuation of a page: there if and only if the page says that more follows.
-fn next(truncated: Option<bool>, marker: Option<&str>) -> Result<Option<&str>, Trouble> {
+pub(super) fn next(truncated: Option<bool>, marker: Option<&str>) -> Result<Option<&str>, Trouble> {
     match (truncated, marker.filter(|m| !m.is_empty())) {
         (None, _) => Err(garbled("the page doesn't say whether more follows")),
         (Some(true), None) => Err(garbled("more follows, but the page doesn't say where")),
@@ -179,25 +156,33 @@ fn next(truncated: Option<bool>, marker: Option<&str>) -> Result<Option<&str>, T
     }
 }
 
-/// Decodes keys where the store says that it encoded them. A space may come as `+`.
+/// Decodes keys where the store says that it encoded them.
 fn decoder(encoding: Option<&EncodingType>) -> impl Fn(Option<&str>) -> Result<String, Trouble> + use<> {
     let encoded = encoding == Some(&EncodingType::Url);
     move |raw| {
-        let raw = raw.ok_or_else(|| garbled("an entry has no key"))?;
-        if !encoded {
-            return Ok(raw.to_owned());
+        let mut key = raw.ok_or_else(|| garbled("an entry has no key"))?.to_owned();
+        if encoded {
+            decode(&mut key)?;
         }
-        let spaced = raw.replace('+', " ");
-        let decoded = percent_encoding::percent_decode_str(&spaced).decode_utf8();
-        decoded.map(std::borrow::Cow::into_owned).map_err(|_| garbled("a key is not UTF-8"))
+        Ok(key)
     }
+}
+
+/// Decodes a key that came URL-encoded. A space may come as `+`.
+pub(super) fn decode(key: &mut String) -> Result<(), Trouble> {
+    if key.contains(['%', '+']) {
+        let spaced = key.replace('+', " ");
+        let decoded = percent_encoding::percent_decode_str(&spaced).decode_utf8();
+        *key = decoded.map_err(|_| garbled("a key is not UTF-8"))?.into_owned();
+    }
+    Ok(())
 }
 
 fn size(raw: Option<i64>) -> Result<u64, Trouble> {
     raw.and_then(|n| u64::try_from(n).ok()).ok_or_else(|| garbled("an entry has no size"))
 }
 
-fn garbled(cause: &str) -> Trouble {
+pub(super) fn garbled(cause: &str) -> Trouble {
     Trouble::new(Kind::Protocol, cause)
 }
 

@@ -6,13 +6,15 @@
 
 use std::sync::Mutex;
 
-use aws_sdk_s3::primitives::ByteStream as SdkStream;
+use bytes::Bytes;
+use http::Method;
 
 use super::{
     S3Store,
     trouble::{Kind, Trouble},
+    wire::{Call, Payload},
 };
-use crate::store::{Error, ListRequest, ObjectStore, Result, unguessable};
+use crate::store::{Error, ListRequest, Result, unguessable};
 
 /// What makes a name odd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,9 +86,8 @@ impl S3Store {
         let slash = if before.ends_with('/') { "" } else { "/" };
         let probe = format!("{before}{slash}{}", unguessable("farshore-probe")?);
         let put = || async {
-            let request = self.client.put_object().bucket(self.bucket()).key(&probe);
-            request.body(SdkStream::from_static(b"")).send().await?;
-            Ok(())
+            let call = Call::new(Method::PUT, Some(&probe)).payload(Payload::Whole(Bytes::new()));
+            self.wire.ask(call).await.map(drop)
         };
         match self.repeat(Some(&probe), put).await {
             Ok(()) => {}

@@ -1,12 +1,16 @@
 //! HEAD and GET.
 
-use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use http::{
+    HeaderMap, Method,
+    header::{IF_MATCH, RANGE},
+};
 
 use super::{
     S3Store,
-    attributes::{self, etag, moment},
+    attributes::{self, header},
     body::incoming,
     trouble::{Kind, Trouble},
+    wire::Call,
 };
 use crate::store::{
     Context, Error, GetOptions, GetReply, ObjectInfo, ObjectStore, PartLayout, Result, Versioning,
@@ -15,31 +19,23 @@ use crate::store::{
 impl S3Store {
     pub(super) async fn head_object(&self, key: &str) -> Result<ObjectInfo> {
         let head = || async {
-            let output = self.client.head_object().bucket(self.bucket()).key(key).send().await?;
-            Ok(ObjectInfo {
-                size: bytes(output.content_length())?,
-                etag: etag(output.e_tag())?,
-                modified: moment(output.last_modified())?,
-                version: output.version_id().map(str::to_owned),
-                attributes: attributes::of_head(&output)?,
-            })
+            let answer = self.wire.ask(Call::new(Method::HEAD, Some(key))).await?;
+            attributes::info(answer.headers(), length(answer.headers())?)
         };
         self.repeat(Some(key), head).await
     }
 
     pub(super) async fn head_one_part(&self, key: &str, part: u32) -> Result<Option<PartLayout>> {
-        let number = i32::try_from(part).unwrap_or(i32::MAX);
         let head = || async {
-            let request = self.client.head_object().bucket(self.bucket()).key(key).part_number(number);
-            let output = match request.send().await.map_err(Trouble::from) {
-                Ok(output) => output,
-                Err(t) if matches!(t.kind, Kind::Unsupported(_)) || t.is_code("400") => return Ok(None),
+            let call = Call::new(Method::HEAD, Some(key)).query("partNumber", part.to_string());
+            let answer = match self.wire.ask(call).await {
+                Ok(answer) => answer,
+                Err(t) if matches!(t.kind, Kind::Unsupported(_)) => return Ok(None),
                 Err(t) => return Err(t),
             };
-            let Some(count) = output.parts_count().and_then(|n| u32::try_from(n).ok()) else {
-                return Ok(None);
-            };
-            Ok(Some(PartLayout { size: bytes(output.content_length())?, count }))
+            let count = header(answer.headers(), "x-amz-mp-parts-count").and_then(|n| n.parse().ok());
+            let layout = |count| Ok(PartLayout { size: length(answer.headers())?, count });
+            count.map(layout).transpose()
         };
         self.repeat(Some(key), head).await
     }
@@ -51,27 +47,23 @@ impl S3Store {
             (None, None) => None,
         };
         let get = || async {
-            let request = self
-                .client
-                .get_object()
-                .bucket(self.bucket())
-                .key(key)
-                .set_range(range.clone())
-                .set_if_match(options.if_match.as_ref().map(|tag| format!("\"{}\"", tag.0)));
-            // The stored bytes, not what a proxy would unpack of them.
-            let identity = request.customize().mutate_request(|r| {
-                r.headers_mut().insert("accept-encoding", "identity");
-            });
-            let output = identity.send().await?;
-            let length = bytes(output.content_length())?;
-            let info = opened(&output, length)?;
-            if range.is_some() && length != info.size && output.content_range().is_none() {
+            let mut call = Call::new(Method::GET, Some(key));
+            if let Some(range) = &range {
+                call = call.header(RANGE, range)?;
+            }
+            if let Some(tag) = &options.if_match {
+                call = call.header(IF_MATCH, &format!("\"{}\"", tag.0))?;
+            }
+            let (head, body) = self.wire.send(call).await?.into_parts();
+            let length = length(&head.headers)?;
+            let whole = header(&head.headers, "content-range").and_then(total);
+            if whole.is_none() && !is_asked_for(options, length) {
                 return Err(Trouble::new(
                     Kind::Protocol,
                     "a part of the object was asked for, all of it came",
                 ));
             }
-            Ok((info, length, output.body))
+            Ok((attributes::info(&head.headers, whole.unwrap_or(length))?, length, body))
         };
         let (info, length, body) = match self.repeat(Some(key), get).await {
             Err(Error::Protocol { context, .. }) if context.code.as_deref() == Some("InvalidRange") => {
@@ -117,14 +109,13 @@ impl S3Store {
     }
 }
 
-fn opened(output: &GetObjectOutput, length: u64) -> Result<ObjectInfo, Trouble> {
-    Ok(ObjectInfo {
-        size: output.content_range().and_then(total).unwrap_or(length),
-        etag: etag(output.e_tag())?,
-        modified: moment(output.last_modified())?,
-        version: output.version_id().map(str::to_owned),
-        attributes: attributes::of_get(output)?,
-    })
+/// True where the whole object, of this length, is what was asked for.
+fn is_asked_for(options: &GetOptions, length: u64) -> bool {
+    match (options.suffix, options.range) {
+        (Some(suffix), _) => length <= suffix,
+        (None, Some((first, last))) => first == 0 && length <= last.saturating_add(1),
+        (None, None) => true,
+    }
 }
 
 /// Size of the whole object, from `bytes 0-9/100`.
@@ -132,7 +123,7 @@ fn total(content_range: &str) -> Option<u64> {
     content_range.rsplit_once('/')?.1.parse().ok()
 }
 
-fn bytes(length: Option<i64>) -> Result<u64, Trouble> {
-    let length = length.and_then(|n| u64::try_from(n).ok());
+fn length(headers: &HeaderMap) -> Result<u64, Trouble> {
+    let length = header(headers, "content-length").and_then(|n| n.parse().ok());
     length.ok_or_else(|| Trouble::new(Kind::Protocol, "the answer has no length"))
 }

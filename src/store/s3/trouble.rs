@@ -6,7 +6,9 @@ use aws_sdk_s3::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
 };
+use http::{HeaderMap, StatusCode};
 
+use super::wire::Refusal;
 use crate::store::{Context, Error, Obstacle};
 
 /// One failed attempt.
@@ -117,13 +119,28 @@ where
 impl Trouble {
     fn of_answer(answer: &HttpResponse, code: Option<&str>, cause: &str) -> Self {
         let header = |name| answer.headers().get(name);
+        Self::said(answer.status().as_u16(), header, code, cause)
+    }
+
+    /// A refusal, from the answer's head and what was understood of its body.
+    pub(super) fn of_refusal(status: StatusCode, headers: &HeaderMap, said: &Refusal) -> Self {
+        let header = |name| headers.get(name).and_then(|v| v.to_str().ok());
+        let cause = said.message.as_deref().or(status.canonical_reason()).unwrap_or_default();
+        let trouble = Self::said(status.as_u16(), header, said.code.as_deref(), cause);
+        Self { request_id: trouble.request_id.or(said.request_id.clone()), ..trouble }
+    }
+
+    fn said<'a>(
+        status: u16,
+        header: impl Fn(&'static str) -> Option<&'a str>,
+        code: Option<&'a str>,
+        cause: &str,
+    ) -> Self {
         // A HEAD has no body to carry a code; MinIO says it in a header.
         let code = header("x-minio-error-code").or(code);
-        let status = answer.status().as_u16();
-        let known = code.and_then(kind_of_code);
         let wait = header("retry-after").and_then(|s| s.parse().ok()).map(Duration::from_secs);
         Self {
-            kind: known.unwrap_or_else(|| kind_of_status(status)),
+            kind: code.and_then(kind_of_code).unwrap_or_else(|| kind_of_status(status)),
             cause: format!("HTTP {status}: {cause}"),
             code: code.map(str::to_owned),
             request_id: header("x-amz-request-id").map(str::to_owned),
@@ -198,7 +215,7 @@ fn kind_of_status(status: u16) -> Kind {
 }
 
 /// What a request that got no answer met.
-fn obstacle(mut next: Option<&(dyn StdError + 'static)>) -> Obstacle {
+pub(super) fn obstacle(mut next: Option<&(dyn StdError + 'static)>) -> Obstacle {
     while let Some(error) = next {
         if let Some(found) = obstacle_of(error) {
             return found;

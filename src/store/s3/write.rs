@@ -2,21 +2,24 @@
 
 use aws_sdk_s3::{
     config::{Builder as ConfigBuilder, timeout::TimeoutConfig},
-    operation::put_object::{PutObjectOutput, builders::PutObjectFluentBuilder},
-    primitives::ByteStream as SdkStream,
     types::{CompletedMultipartUpload, CompletedPart},
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
+use http::{
+    HeaderName, Method, Response,
+    header::{IF_MATCH, IF_NONE_MATCH},
+};
 use md5::{Digest, Md5};
 use std::time::Duration;
 
 use super::{
     S3Store,
-    attributes::etag,
+    attributes::{self, etag, header},
     body::outgoing,
     trouble::{Kind, Trouble},
+    wire::{Call, Payload},
 };
 use crate::store::{
     ByteStream, ETag, Error, ObjectStore, Precondition, PutOptions, PutReply, Result, UploadId, UploadedPart,
@@ -25,23 +28,13 @@ use crate::store::{
 
 /// A store may take minutes to join the parts of a large object (AWS says so).
 const JOINING: Duration = Duration::from_mins(5);
-/// Slowest link that a body from memory is waited for, in bytes a second.
-const SLOWEST: u64 = 64 * 1024;
 
 impl S3Store {
     pub(super) async fn put_bytes(&self, key: &str, body: Bytes, options: &PutOptions) -> Result<PutReply> {
         self.check_name(key).await?;
-        let patience = self.config.patience.answer + Duration::from_secs(body.len() as u64 / SLOWEST);
         let put = || async {
-            let request = self.put_request(key, options).body(SdkStream::from(body.clone()));
-            let expires = options.attributes.expires.clone();
-            let request = request.customize().config_override(read_timeout(Some(patience)));
-            let request = request.mutate_request(move |r| set_expires(r, expires.as_deref()));
-            // TLS guards the body already; over plain HTTP the signature covers it.
-            let tls = self.config.endpoint.starts_with("https:");
-            let sent =
-                if tls { request.disable_payload_signing().send().await } else { request.send().await };
-            put_reply(&sent?)
+            let call = put_call(key, options)?.payload(Payload::Whole(body.clone()));
+            put_reply(&self.wire.ask(call).await?)
         };
         match self.repeat_counted(Some(key), put).await {
             Ok((reply, _)) => Ok(reply),
@@ -68,32 +61,11 @@ impl S3Store {
         self.check_name(key).await?;
         let (body, watch) = outgoing(body, size);
         let put = async {
-            let request = self.put_request(key, options).content_length(signed(size)?);
-            let expires = options.attributes.expires.clone();
-            let request = request.body(SdkStream::new(body)).customize().config_override(read_timeout(None));
-            let sent = request.mutate_request(move |r| set_expires(r, expires.as_deref())).send().await;
-            put_reply(&sent?)
+            let call = put_call(key, options)?.payload(Payload::Streamed(body, size));
+            put_reply(&self.wire.ask(call).await?)
         };
         let sent = self.once(key, watch.over(put, self.config.patience.body)).await;
         sent.map_err(|error| watch.failure().unwrap_or(error))
-    }
-
-    fn put_request(&self, key: &str, options: &PutOptions) -> PutObjectFluentBuilder {
-        let attributes = &options.attributes;
-        let (if_match, if_none_match) = conditions(&options.precondition);
-        self.client
-            .put_object()
-            .bucket(self.bucket())
-            .key(key)
-            .set_content_type(attributes.content_type.clone())
-            .set_content_encoding(attributes.content_encoding.clone())
-            .set_content_language(attributes.content_language.clone())
-            .set_content_disposition(attributes.content_disposition.clone())
-            .set_cache_control(attributes.cache_control.clone())
-            .set_metadata(Some(attributes.metadata.clone().into_iter().collect()))
-            .set_content_md5(options.content_md5.map(|md5| BASE64_STANDARD.encode(md5)))
-            .set_if_match(if_match)
-            .set_if_none_match(if_none_match)
     }
 
     pub(super) async fn begin_upload(&self, key: &str, options: &PutOptions) -> Result<UploadId> {
@@ -128,10 +100,10 @@ impl S3Store {
     ) -> Result<UploadedPart> {
         let (body, watch) = outgoing(body, size);
         let put = async {
-            let request = self.client.upload_part().bucket(self.bucket()).key(key).upload_id(&upload.0);
-            let request = request.part_number(part_number(part)).content_length(signed(size)?);
-            let request = request.body(SdkStream::new(body)).customize().config_override(read_timeout(None));
-            Ok(UploadedPart { part, size, etag: etag(request.send().await?.e_tag())? })
+            let call = Call::new(Method::PUT, Some(key)).payload(Payload::Streamed(body, size));
+            let call = call.query("partNumber", part.to_string()).query("uploadId", &upload.0);
+            let answer = self.wire.ask(call).await?;
+            Ok(UploadedPart { part, size, etag: etag(header(answer.headers(), "etag"))? })
         };
         let sent = self.once(key, watch.over(put, self.config.patience.body)).await;
         sent.map_err(|error| watch.failure().unwrap_or(error))
@@ -157,7 +129,7 @@ impl S3Store {
             let request = self.client.complete_multipart_upload().bucket(self.bucket()).key(key);
             let request = request.upload_id(&upload.0).multipart_upload(all.clone());
             let request = request.set_if_match(if_match.clone()).set_if_none_match(if_none_match.clone());
-            let output = request.customize().config_override(read_timeout(Some(JOINING))).send().await?;
+            let output = request.customize().config_override(read_timeout(JOINING)).send().await?;
             let version = output.version_id().map(str::to_owned);
             Ok(PutReply { etag: etag(output.e_tag())?, version })
         };
@@ -216,13 +188,8 @@ fn conditions(precondition: &Precondition) -> (Option<String>, Option<String>) {
     }
 }
 
-fn read_timeout(patience: Option<Duration>) -> ConfigBuilder {
-    let timeouts = TimeoutConfig::builder();
-    let timeouts = match patience {
-        Some(patience) => timeouts.read_timeout(patience),
-        None => timeouts.disable_read_timeout(),
-    };
-    aws_sdk_s3::Config::builder().timeout_config(timeouts.build())
+fn read_timeout(patience: Duration) -> ConfigBuilder {
+    aws_sdk_s3::Config::builder().timeout_config(TimeoutConfig::builder().read_timeout(patience).build())
 }
 
 /// The header as it was found: not every one in the wild is a date.
@@ -233,14 +200,23 @@ fn set_expires(request: &mut HttpRequest, expires: Option<&str>) {
     }
 }
 
-fn put_reply(output: &PutObjectOutput) -> Result<PutReply, Trouble> {
-    Ok(PutReply { etag: etag(output.e_tag())?, version: output.version_id().map(str::to_owned) })
+fn put_call<'a>(key: &'a str, options: &PutOptions) -> Result<Call<'a>, Trouble> {
+    let mut call = attributes::add(Call::new(Method::PUT, Some(key)), &options.attributes)?;
+    if let Some(md5) = options.content_md5 {
+        call = call.header(HeaderName::from_static("content-md5"), &BASE64_STANDARD.encode(md5))?;
+    }
+    match conditions(&options.precondition) {
+        (Some(tag), _) => call.header(IF_MATCH, &tag),
+        (None, Some(tag)) => call.header(IF_NONE_MATCH, &tag),
+        (None, None) => Ok(call),
+    }
+}
+
+fn put_reply(answer: &Response<Bytes>) -> Result<PutReply, Trouble> {
+    let version = header(answer.headers(), "x-amz-version-id").map(str::to_owned);
+    Ok(PutReply { etag: etag(header(answer.headers(), "etag"))?, version })
 }
 
 fn part_number(part: u32) -> i32 {
     i32::try_from(part).unwrap_or(i32::MAX)
-}
-
-fn signed(size: u64) -> Result<i64, Trouble> {
-    i64::try_from(size).map_err(|_| Trouble::new(Kind::Unsupported("an object of this size"), ""))
 }
