@@ -204,3 +204,20 @@ async fn small_objects_cost_two_requests_on_the_wire() {
         ["GET", "HEAD", "PUT", "POST"].iter().map(|m| from.count(m, "/") + to.count(m, "/")).sum();
     assert_eq!((total, from.count("GET", "/k"), to.count("PUT", "/k")), (2, 1, 1));
 }
+
+#[tokio::test]
+async fn one_connection_serves_request_after_request_refusals_too() {
+    let (_, store, proxy) = proxied().await;
+    let options = PutOptions { precondition: Precondition::Absent, ..PutOptions::default() };
+    for n in 0..10 {
+        store.put(&format!("k{n}"), noise(5000, n), &PutOptions::default()).await.unwrap();
+        read(&store, &format!("k{n}"), &GetOptions::default()).await.unwrap();
+        store.head("nothing").await.unwrap_err();
+        store.put("k0", "x".into(), &options).await.unwrap_err();
+        store.list(&ListRequest::default()).await.unwrap();
+        // Through the SDK.
+        store.delete(&format!("gone{n}"), None).await.unwrap();
+    }
+    // A connection goes back to the pool a moment after its answer.
+    assert!(proxy.connections() <= 6, "60 requests over {} connections", proxy.connections());
+}

@@ -56,6 +56,7 @@ struct Order {
 #[derive(Debug, Default)]
 struct Seen {
     orders: Vec<Order>,
+    connections: usize,
     requests: Vec<(String, String)>,
 }
 
@@ -77,6 +78,7 @@ impl Proxy {
         tokio::spawn(async move {
             loop {
                 let (socket, _) = listener.accept().await.unwrap();
+                there.seen.lock().unwrap().connections += 1;
                 let way = Arc::clone(&there);
                 tokio::spawn(async move {
                     let answer = hyper::service::service_fn(move |r| {
@@ -97,6 +99,12 @@ impl Proxy {
     /// Breaks `times` requests of a method whose path and query contain `what`, the first `after` spared.
     pub fn breaks(&self, method: &'static str, what: &'static str, (after, times): (u32, u32), how: Break) {
         self.seen.lock().unwrap().orders.push(Order { method, what, after, times, how });
+    }
+
+    /// Connections opened so far.
+    #[allow(dead_code, reason = "not every test binary needs it")]
+    pub fn connections(&self) -> usize {
+        self.seen.lock().unwrap().connections
     }
 
     /// Requests of a method whose path and query contain `what`, so far.

@@ -154,6 +154,57 @@ fn no_moment() -> Trouble {
 mod tests {
     use super::*;
 
+    fn headers(pairs: &[(&'static str, &[u8])]) -> HeaderMap {
+        let pair = |(n, v): &(&'static str, &[u8])| {
+            (HeaderName::from_static(n), HeaderValue::from_bytes(v).unwrap())
+        };
+        let always: [(&'static str, &[u8]); 2] =
+            [("etag", b"\"abc\""), ("last-modified", b"Sat, 21 Nov 2026 02:14:06 GMT")];
+        always.iter().chain(pairs).map(pair).collect()
+    }
+
+    #[test]
+    fn an_object_is_read_off_its_headers() {
+        let found = headers(&[
+            ("content-type", b"a/b"),
+            ("content-encoding", b"gzip, aws-chunked"),
+            ("x-amz-version-id", b"v1"),
+            ("x-amz-meta-raw", "Grüße".as_bytes()),
+            ("x-amz-meta-word", b"=?UTF-8?B?w6Q=?="),
+        ]);
+        let info = info(&found, 7).unwrap();
+        assert_eq!((info.size, info.etag.0.as_str(), info.version.as_deref()), (7, "abc", Some("v1")));
+        assert_eq!(info.modified, "2026-11-21T02:14:06Z".parse().unwrap());
+        assert_eq!(info.attributes.content_type.as_deref(), Some("a/b"));
+        assert_eq!(info.attributes.content_encoding.as_deref(), Some("gzip"));
+        let metadata: Vec<_> = info.attributes.metadata.into_iter().collect();
+        let pair = |(n, v): (&str, &str)| (n.to_owned(), v.to_owned());
+        assert_eq!(metadata, [("raw", "Grüße"), ("word", "ä")].map(pair));
+    }
+
+    #[test]
+    fn what_cannot_be_copied_exactly_is_an_error_and_never_left_out() {
+        for pair in [
+            ("content-disposition", &b"attachment; filename=\"\xe4\""[..]),
+            ("x-amz-meta-name", b"\xe4"),
+            ("x-amz-missing-meta", b"1"),
+        ] {
+            let trouble = info(&headers(&[pair]), 7).unwrap_err();
+            assert!(matches!(trouble.kind, Kind::Unsupported(_)), "{pair:?}: {trouble:?}");
+        }
+        assert!(info(&HeaderMap::new(), 7).is_err(), "no tag, no time");
+    }
+
+    #[test]
+    fn what_no_header_can_carry_is_not_sent() {
+        let mut attributes = Attributes { content_type: Some("a\nb: c".into()), ..Attributes::default() };
+        let put = || Call::new(http::Method::PUT, Some("k"));
+        assert!(add(put(), &attributes).is_err());
+        attributes.content_type = None;
+        attributes.metadata.insert("a b".into(), "x".into());
+        assert!(add(put(), &attributes).is_err());
+    }
+
     #[test]
     fn metadata_beyond_ascii_is_decoded_however_it_was_sent() {
         assert_eq!(decode_words("=?UTF-8?B?w6TDtsO8?="), "äöü");
