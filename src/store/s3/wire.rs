@@ -30,7 +30,7 @@ use sign::{Request as Signable, Signer};
 use super::{
     Patience, S3Config,
     body::read_whole,
-    trouble::{Kind, Trouble, chain, obstacle},
+    trouble::{Kind, Trouble, chain},
 };
 use crate::store::Result;
 
@@ -112,8 +112,7 @@ impl Wire {
     pub(super) async fn send(&self, call: Call<'_>) -> Result<Response<Incoming>, Trouble> {
         let patience = call.payload.patience(self.patience.answer);
         let answer = self.transport.send(self.request(call)?, patience).await;
-        let answer =
-            answer.map_err(|e| Trouble::new(Kind::Unreachable(obstacle(Some(&e))), chain(Some(&e))))?;
+        let answer = answer.map_err(|e| Trouble::new(Kind::Unreachable(e.obstacle()), chain(Some(&e))))?;
         if answer.status().is_success() { Ok(answer) } else { Err(self.refusal(answer).await) }
     }
 

@@ -1,6 +1,7 @@
 //! One pool of connections for a bucket, shared by our own requests and the SDK's.
 
 use std::{
+    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -31,8 +32,8 @@ use rustls::{
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use super::super::{ClockOffset, S3Config};
-use crate::store::{Error, Result};
+use super::super::{ClockOffset, S3Config, trouble::obstacle};
+use crate::store::{Error, Obstacle, Result};
 
 /// Stores close idle connections after some 20 s and more; a body that can't be sent again should not meet one.
 const IDLE: Duration = Duration::from_secs(15);
@@ -53,6 +54,16 @@ pub(super) enum SendError {
     Late(Duration),
     #[error(transparent)]
     Http(#[from] hyper_util::client::legacy::Error),
+}
+
+impl SendError {
+    /// What it says of the way to the store.
+    pub(super) fn obstacle(&self) -> Obstacle {
+        match self {
+            Self::Late(_) => Obstacle::Silence,
+            Self::Http(error) => obstacle(Some(error)),
+        }
+    }
 }
 
 impl Transport {
@@ -159,7 +170,8 @@ impl Service<Uri> for Connector {
     fn call(&mut self, uri: Uri) -> Self::Future {
         let (connected, patience) = (self.https.call(uri), self.patience);
         Box::pin(async move {
-            let late = |_| BoxError::from(format!("no connection within {patience:?}"));
+            let words = format!("no connection within {patience:?}");
+            let late = |_| BoxError::from(io::Error::new(io::ErrorKind::TimedOut, words));
             tokio::time::timeout(patience, connected).await.map_err(late)?
         })
     }
