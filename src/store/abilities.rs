@@ -69,8 +69,11 @@ impl Probe<'_> {
         ] {
             match self.put(&key, precondition).await {
                 Ok(()) if holds => {}
-                Err(Error::Changed(_)) if !holds => {}
-                Ok(()) | Err(Error::Unsupported { .. } | Error::Changed(_)) => return Ok(false),
+                // The key is ours alone: a first attempt was applied, its answer was lost, and the
+                // condition kept the second one out.
+                Err(Error::Changed(_)) if holds => self.written.push((key.clone(), None)),
+                Err(Error::Changed(_)) => {}
+                Ok(()) | Err(Error::Unsupported { .. }) => return Ok(false),
                 Err(error) => return Err(error),
             }
         }
