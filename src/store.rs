@@ -6,12 +6,14 @@
 pub mod abilities;
 pub mod credentials;
 mod error;
+mod extras;
 pub mod limits;
 pub mod memory;
 mod model;
 pub mod s3;
 
 pub use error::{Context, Error, Obstacle, Result, Side};
+pub use extras::*;
 pub(crate) use memory::composite_etag;
 pub use model::*;
 
@@ -94,6 +96,33 @@ pub trait ObjectStore: Send + Sync + std::fmt::Debug {
     /// `MinIO` answers only for a prefix that is a whole key: what must be found there (resumption,
     /// purge) is looked for key by key. [`abilities::Abilities::uploads_by_prefix`] tells.
     async fn list_uploads(&self, prefix: &str) -> Result<Vec<OpenUpload>>;
+
+    /// Tags of the current object.
+    async fn tags(&self, key: &str) -> Result<Tags>;
+
+    /// Replaces the tags of the current object; no tags removes them.
+    async fn put_tags(&self, key: &str, tags: &Tags) -> Result<()>;
+
+    /// Owner and grants of the current object. [`Error::Unsupported`] where objects have none.
+    async fn acl(&self, key: &str) -> Result<Acl>;
+
+    /// Sets retention (where there is one) and legal hold of the current object.
+    ///
+    /// [`Error::Locked`] where the object's own retention is stricter, [`Error::Unsupported`] where the
+    /// bucket has no locks.
+    async fn put_lock(&self, key: &str, lock: &Lock) -> Result<()>;
+
+    /// Gives the current object all that `options` say, its bytes staying where they are: a copy onto
+    /// itself. [`Error::Changed`] unless it still has this tag.
+    ///
+    /// The reply's tag may be another one: most stores make one piece of an object of several parts.
+    async fn rewrite(&self, key: &str, etag: &ETag, options: &PutOptions) -> Result<PutReply>;
+
+    /// True where the bucket's objects can be locked.
+    async fn has_locks(&self) -> Result<bool>;
+
+    /// False where the bucket is known to ignore access control lists.
+    async fn has_acls(&self) -> Result<bool>;
 
     /// Deletes the current object (or one version of it). Gone already is success.
     async fn delete(&self, key: &str, version: Option<&str>) -> Result<()>;

@@ -258,7 +258,7 @@ impl Copier {
         let options = PutOptions {
             attributes: info.attributes.clone(),
             precondition: request.precondition.clone(),
-            content_md5: None,
+            ..PutOptions::default()
         };
         let body = tap.through(reply.body);
         let put = self.target.put_stream(&request.target_key, info.size, body, &options).await;

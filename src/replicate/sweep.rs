@@ -270,7 +270,7 @@ fn misspelt(side: Side, listing: &Listing, key: &str) -> Error {
     let context = store::Context { bucket, key, ..store::Context::default() };
     Error::Store {
         side,
-        source: store::Error::Unsupported { what: "to list a key of such characters", context },
+        source: store::Error::Unsupported { what: "to list a key of such characters".into(), context },
     }
 }
 

@@ -1,6 +1,6 @@
 //! Why a request to a store failed, as types that say whose turn it is.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 /// Result of a request to a store.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -98,9 +98,12 @@ pub enum Error {
     /// The object is locked or the bucket is read-only.
     #[error("object is locked, or its bucket read-only: {0}; {step}", step = self.advice())]
     Locked(Context),
+    /// The object lies in an archive: it must be restored before it can be read.
+    #[error("object is archived: {0}; {step}", step = self.advice())]
+    Archived(Context),
     /// This store cannot do that.
     #[error("{what} is not supported: {context}; {step}", step = self.advice())]
-    Unsupported { what: &'static str, context: Context },
+    Unsupported { what: Cow<'static, str>, context: Context },
     /// The store could not be reached, or answered 5xx to the end.
     #[error("store is unreachable ({cause}): {context}; {step}", step = self.advice())]
     Unreachable { obstacle: Obstacle, cause: String, context: Context },
@@ -132,6 +135,7 @@ impl Error {
             Self::SlowDown(_) => "SlowDown",
             Self::Full(_) => "StoreFull",
             Self::Locked(_) => "ObjectLocked",
+            Self::Archived(_) => "ObjectArchived",
             Self::Unsupported { .. } => "Unsupported",
             Self::Unreachable { .. } => "StoreUnreachable",
             Self::Corrupt { .. } => "CorruptTransfer",
@@ -152,6 +156,7 @@ impl Error {
                 | Self::ClockSkew(_)
                 | Self::Full(_)
                 | Self::Locked(_)
+                | Self::Archived(_)
                 | Self::Unsupported { .. }
                 | Self::CredentialsMissing { .. }
                 | Self::Config(_)
@@ -173,6 +178,7 @@ impl Error {
             Self::SlowDown(_) => "raise the store's limits, or lower ours",
             Self::Full(_) => "free space at the store, or raise the bucket's quota",
             Self::Locked(_) => "lift the lock, or use a bucket that can be written to",
+            Self::Archived(_) => "restore the object from the archive",
             Self::Unsupported { .. } => "use a store that can do this",
             Self::Unreachable { obstacle, .. } => obstacle.advice(),
             Self::Corrupt { .. } => "if it stays so, look at what lies between us and the store",

@@ -18,8 +18,9 @@ use jiff::SignedDuration;
 use tokio::time::Instant;
 
 use super::{
-    ByteStream, GetOptions, GetReply, ListPage, ListRequest, ListVersionsRequest, ObjectInfo, ObjectStore,
-    OpenUpload, PartLayout, PutOptions, PutReply, Result, UploadId, UploadedPart, VersionPage, Versioning,
+    Acl, ByteStream, ETag, GetOptions, GetReply, ListPage, ListRequest, ListVersionsRequest, Lock,
+    ObjectInfo, ObjectStore, OpenUpload, PartLayout, PutOptions, PutReply, Result, Tags, UploadId,
+    UploadedPart, VersionPage, Versioning,
 };
 
 /// Who goes first where the ceiling binds.
@@ -255,6 +256,34 @@ impl ObjectStore for Limited {
 
     async fn list_uploads(&self, prefix: &str) -> Result<Vec<OpenUpload>> {
         self.paced().await.list_uploads(prefix).await
+    }
+
+    async fn tags(&self, key: &str) -> Result<Tags> {
+        self.paced().await.tags(key).await
+    }
+
+    async fn put_tags(&self, key: &str, tags: &Tags) -> Result<()> {
+        self.paced().await.put_tags(key, tags).await
+    }
+
+    async fn acl(&self, key: &str) -> Result<Acl> {
+        self.paced().await.acl(key).await
+    }
+
+    async fn put_lock(&self, key: &str, lock: &Lock) -> Result<()> {
+        self.paced().await.put_lock(key, lock).await
+    }
+
+    async fn rewrite(&self, key: &str, etag: &ETag, options: &PutOptions) -> Result<PutReply> {
+        self.paced().await.rewrite(key, etag, options).await
+    }
+
+    async fn has_locks(&self) -> Result<bool> {
+        self.paced().await.has_locks().await
+    }
+
+    async fn has_acls(&self) -> Result<bool> {
+        self.paced().await.has_acls().await
     }
 
     async fn delete(&self, key: &str, version: Option<&str>) -> Result<()> {

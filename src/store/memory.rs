@@ -4,6 +4,7 @@
 //! delete markers, multipart uploads, pages), so what passes here fails on a real store only for the
 //! store's own reasons. The same behaviour suite runs on both.
 
+mod extras;
 mod faults;
 mod requests;
 mod state;
@@ -14,6 +15,7 @@ use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 
+pub use extras::Rewrites;
 pub use faults::{Effect, Failure, Fault, Verb};
 use state::State;
 pub(crate) use state::composite_etag;
@@ -91,6 +93,31 @@ impl MemoryStore {
         self.inner().part_heads = supported;
     }
 
+    /// Most tags of an object (10 unless told).
+    pub fn set_most_tags(&self, tags: usize) {
+        self.inner().state.can.tags = tags;
+    }
+
+    /// A bucket whose objects can be locked, when `true`.
+    pub fn set_locks(&self, supported: bool) {
+        self.inner().state.can.locks = supported;
+    }
+
+    /// A bucket that keeps access control lists, when `true`.
+    pub fn set_acls(&self, supported: bool) {
+        self.inner().state.can.acls = supported;
+    }
+
+    /// A store that keeps a replica's time and tag, when `true`.
+    pub fn set_replicas(&self, supported: bool) {
+        self.inner().state.can.replicas = supported;
+    }
+
+    /// What copies of an object onto itself do.
+    pub fn set_rewrites(&self, rewrites: Rewrites) {
+        self.inner().state.can.rewrites = rewrites;
+    }
+
     /// Stops the bucket's clock at a moment; `None` lets it run again.
     pub fn set_now(&self, now: Option<Timestamp>) {
         self.inner().now = now;
@@ -127,7 +154,8 @@ impl MemoryStore {
     pub fn unseed(&self, key: &str) {
         let mut inner = self.inner();
         let now = inner.now();
-        inner.state.delete(key, None, now);
+        // Without a version nothing is in the way.
+        inner.state.delete(key, None, now).ok();
     }
 
     /// Bytes of the current object, past all faults and counts.
@@ -139,7 +167,7 @@ impl MemoryStore {
     /// Attributes of the current object, past all faults and counts.
     #[must_use]
     pub fn attributes(&self, key: &str) -> Option<Attributes> {
-        self.inner().state.current(key).ok().map(|v| v.attributes.clone())
+        self.inner().state.current(key).ok().map(|v| v.extras.attributes.clone())
     }
 
     /// Keys of all current objects, in order.

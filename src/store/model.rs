@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::Stream;
 use jiff::Timestamp;
 
-use super::Error;
+use super::{Error, Grant, Lock, Replica, Tags};
 
 /// A body in flight. Chunks are at most 1 MiB, so that memory is bounded by streams in flight.
 pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send + Sync>>;
@@ -90,6 +90,11 @@ pub struct ObjectInfo {
     pub modified: Timestamp,
     pub version: Option<String>,
     pub attributes: Attributes,
+    /// Number of tags, as far as these credentials may know.
+    pub tag_count: usize,
+    pub lock: Lock,
+    /// Storage class, when the store says one other than STANDARD.
+    pub storage_class: Option<String>,
 }
 
 /// How a multipart object is cut.
@@ -144,6 +149,14 @@ pub enum Precondition {
 #[derive(Clone, Debug, Default)]
 pub struct PutOptions {
     pub attributes: Attributes,
+    pub tags: Tags,
+    pub lock: Lock,
+    /// None of them: the store's default, which is the owner alone.
+    pub grants: Vec<Grant>,
+    /// `None`: the store's default.
+    pub storage_class: Option<String>,
+    /// Asks the store to keep the original's time and tag. Others than `MinIO` ignore it.
+    pub replica: Option<Replica>,
     /// A store that cannot hold to it answers [`Error::Unsupported`].
     pub precondition: Precondition,
     /// MD5 of the whole body, sent as `Content-MD5` so that the store verifies it.

@@ -5,14 +5,17 @@
 //! store is judged by the same rules and an error says how often and how long we tried.
 
 mod attributes;
+mod beside;
 mod body;
 mod client;
+mod extras;
 mod listing;
 mod names;
 mod read;
 mod retry;
 mod trouble;
 mod wire;
+mod words;
 mod write;
 
 use std::{
@@ -30,9 +33,9 @@ use jiff::SignedDuration;
 pub use retry::Retry;
 
 use super::{
-    ByteStream, Context, GetOptions, GetReply, ListPage, ListRequest, ListVersionsRequest, ObjectInfo,
-    ObjectStore, OpenUpload, PartLayout, PutOptions, PutReply, Result, UploadId, UploadedPart, VersionPage,
-    Versioning, credentials::Credentials,
+    Acl, ByteStream, Context, ETag, GetOptions, GetReply, ListPage, ListRequest, ListVersionsRequest, Lock,
+    ObjectInfo, ObjectStore, OpenUpload, PartLayout, PutOptions, PutReply, Result, Tags, UploadId,
+    UploadedPart, VersionPage, Versioning, credentials::Credentials,
 };
 
 /// How a bucket's name goes into a request.
@@ -107,6 +110,8 @@ pub struct S3Store {
     config: Arc<S3Config>,
     clock: Arc<ClockOffset>,
     names: Arc<names::Names>,
+    /// Metadata beyond ASCII is kept as it is sent.
+    keeps_utf8: Arc<tokio::sync::OnceCell<bool>>,
 }
 
 impl S3Store {
@@ -119,14 +124,31 @@ impl S3Store {
         let transport = wire::Transport::new(&config, Arc::clone(&clock))?;
         let client = client::build(&config, &transport);
         let wire = Arc::new(wire::Wire::new(&config, transport)?);
-        Ok(Self { client, wire, config: Arc::new(config), clock, names: Arc::default() })
+        Ok(Self {
+            client,
+            wire,
+            config: Arc::new(config),
+            clock,
+            names: Arc::default(),
+            keeps_utf8: Arc::default(),
+        })
     }
 
     /// Creates the bucket; there already and ours is success. For tests and demonstrations: Farshore
     /// itself writes only into buckets that exist.
     pub async fn create_bucket(&self) -> Result<()> {
+        self.make_bucket(false).await
+    }
+
+    /// As [`Self::create_bucket`], one with versions, whose objects can be locked.
+    pub async fn create_bucket_with_locks(&self) -> Result<()> {
+        self.make_bucket(true).await
+    }
+
+    async fn make_bucket(&self, locks: bool) -> Result<()> {
         let create = || async {
-            let sent = self.client.create_bucket().bucket(self.bucket()).send().await;
+            let request = self.client.create_bucket().bucket(self.bucket());
+            let sent = request.set_object_lock_enabled_for_bucket(locks.then_some(true)).send().await;
             match sent.map_err(trouble::Trouble::from) {
                 Err(t) if t.is_code("BucketAlreadyOwnedByYou") => Ok(()),
                 other => other.map(drop),
@@ -251,6 +273,34 @@ impl ObjectStore for S3Store {
 
     async fn list_uploads(&self, prefix: &str) -> Result<Vec<OpenUpload>> {
         self.all_uploads(prefix).await
+    }
+
+    async fn tags(&self, key: &str) -> Result<Tags> {
+        self.object_tags(key).await
+    }
+
+    async fn put_tags(&self, key: &str, tags: &Tags) -> Result<()> {
+        self.set_tags(key, tags).await
+    }
+
+    async fn acl(&self, key: &str) -> Result<Acl> {
+        self.object_acl(key).await
+    }
+
+    async fn put_lock(&self, key: &str, lock: &Lock) -> Result<()> {
+        self.set_lock(key, lock).await
+    }
+
+    async fn rewrite(&self, key: &str, etag: &ETag, options: &PutOptions) -> Result<PutReply> {
+        self.copy_onto_itself(key, etag, options).await
+    }
+
+    async fn has_locks(&self) -> Result<bool> {
+        self.bucket_locks().await
+    }
+
+    async fn has_acls(&self) -> Result<bool> {
+        self.bucket_acls().await
     }
 
     async fn delete(&self, key: &str, version: Option<&str>) -> Result<()> {

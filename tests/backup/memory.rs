@@ -11,8 +11,8 @@ use farshore::{
         records::{Claim, Fact, Manifest, Service, Stored, claim},
     },
     store::{
-        ByteStream, ETag, GetOptions, GetReply, ListPage, ListRequest, ListVersionsRequest, Listed,
-        ObjectInfo, ObjectStore, OpenUpload, PartLayout, PutOptions, PutReply, Result, UploadId,
+        Acl, ByteStream, ETag, GetOptions, GetReply, ListPage, ListRequest, ListVersionsRequest, Listed,
+        Lock, ObjectInfo, ObjectStore, OpenUpload, PartLayout, PutOptions, PutReply, Result, Tags, UploadId,
         UploadedPart, VersionPage, Versioning, s3::S3Store,
     },
 };
@@ -128,6 +128,27 @@ impl ObjectStore for Huge {
     }
     async fn list_uploads(&self, prefix: &str) -> Result<Vec<OpenUpload>> {
         self.inner.list_uploads(prefix).await
+    }
+    async fn tags(&self, key: &str) -> Result<Tags> {
+        self.inner.tags(key).await
+    }
+    async fn put_tags(&self, key: &str, tags: &Tags) -> Result<()> {
+        self.inner.put_tags(key, tags).await
+    }
+    async fn acl(&self, key: &str) -> Result<Acl> {
+        self.inner.acl(key).await
+    }
+    async fn put_lock(&self, key: &str, lock: &Lock) -> Result<()> {
+        self.inner.put_lock(key, lock).await
+    }
+    async fn rewrite(&self, key: &str, etag: &ETag, options: &PutOptions) -> Result<PutReply> {
+        self.inner.rewrite(key, etag, options).await
+    }
+    async fn has_locks(&self) -> Result<bool> {
+        self.inner.has_locks().await
+    }
+    async fn has_acls(&self) -> Result<bool> {
+        self.inner.has_acls().await
     }
     async fn delete(&self, key: &str, version: Option<&str>) -> Result<()> {
         self.inner.delete(key, version).await

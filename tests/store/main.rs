@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "tests may")]
 
 mod alone;
+mod beside;
 mod comparing;
 mod copying;
 mod cost;

@@ -52,7 +52,7 @@ pub async fn claim(store: &dyn ObjectStore, target: &Place, service: &Service) -
     let body = serde_json::to_vec_pretty(service).map_err(|error| bad_record(target, error.to_string()))?;
     let attributes =
         Attributes { content_type: Some("application/json".to_owned()), ..Attributes::default() };
-    let mut options = PutOptions { attributes, precondition: Precondition::Absent, content_md5: None };
+    let mut options = PutOptions { attributes, precondition: Precondition::Absent, ..PutOptions::default() };
     let key = format!("{}{SERVICE}", target.prefix);
     let mut put = store.put(&key, Bytes::from(body.clone()), &options).await;
     if matches!(put, Err(store::Error::Unsupported { .. })) {

@@ -17,6 +17,7 @@ impl Copier {
             attributes: info.attributes.clone(),
             precondition: request.precondition.clone(),
             content_md5: Some(md5),
+            ..PutOptions::default()
         };
         let put = self.target.put(&request.target_key, body, &options).await.map_err(Error::target)?;
         Ok(Copied::whole(&info, put))

@@ -21,6 +21,13 @@ pub enum Verb {
     Delete,
     ListVersions,
     Versioning,
+    Tags,
+    PutTags,
+    Acl,
+    PutLock,
+    Rewrite,
+    /// Questions about the bucket: locks, access control lists.
+    Configuration,
 }
 
 /// What a failing request answers: the shapes of [`Error`], without their context.
@@ -35,6 +42,7 @@ pub enum Failure {
     SlowDown,
     Full,
     Locked,
+    Archived,
     Unsupported(&'static str),
     Unreachable,
     Corrupt,
@@ -54,7 +62,8 @@ impl Failure {
             Self::SlowDown => Error::SlowDown(context),
             Self::Full => Error::Full(context),
             Self::Locked => Error::Locked(context),
-            Self::Unsupported(what) => Error::Unsupported { what, context },
+            Self::Archived => Error::Archived(context),
+            Self::Unsupported(what) => Error::Unsupported { what: what.into(), context },
             Self::Unreachable => {
                 Error::Unreachable { obstacle: Obstacle::Failing, cause: "connection reset".into(), context }
             }

@@ -9,8 +9,9 @@ use super::{
     faults::{Failure, Verb},
 };
 use crate::store::{
-    ByteStream, GetOptions, GetReply, ListPage, ListRequest, ListVersionsRequest, ObjectInfo, ObjectStore,
-    OpenUpload, PartLayout, PutOptions, PutReply, Result, UploadId, UploadedPart, VersionPage, Versioning,
+    Acl, ByteStream, ETag, GetOptions, GetReply, ListPage, ListRequest, ListVersionsRequest, Lock,
+    ObjectInfo, ObjectStore, OpenUpload, PartLayout, PutOptions, PutReply, Result, Tags, UploadId,
+    UploadedPart, VersionPage, Versioning,
 };
 
 /// First byte and byte after the last of what a read asks for.
@@ -87,7 +88,7 @@ impl ObjectStore for MemoryStore {
     }
 
     async fn create_upload(&self, key: &str, options: &PutOptions) -> Result<UploadId> {
-        let create = |inner: &mut Inner| Ok(inner.state.create_upload(key, options, inner.now()));
+        let create = |inner: &mut Inner| inner.state.create_upload(key, options, inner.now());
         Ok(self.request(Verb::CreateUpload, key, create).await?.0)
     }
 
@@ -118,7 +119,7 @@ impl ObjectStore for MemoryStore {
     ) -> Result<PutReply> {
         let complete = |inner: &mut Inner| {
             let now = inner.now();
-            inner.state.complete_upload(key, upload, parts, &options.precondition, now)
+            inner.state.complete_upload(key, upload, parts, options, now)
         };
         Ok(self.request(Verb::CompleteUpload, key, complete).await?.0)
     }
@@ -136,11 +137,48 @@ impl ObjectStore for MemoryStore {
         Ok(self.request(Verb::ListUploads, prefix, list).await?.0)
     }
 
+    async fn tags(&self, key: &str) -> Result<Tags> {
+        let tags = |inner: &mut Inner| Ok(inner.state.current(key)?.extras.tags.clone());
+        Ok(self.request(Verb::Tags, key, tags).await?.0)
+    }
+
+    async fn put_tags(&self, key: &str, tags: &Tags) -> Result<()> {
+        let put = |inner: &mut Inner| inner.state.put_tags(key, tags);
+        self.request(Verb::PutTags, key, put).await.map(drop)
+    }
+
+    async fn acl(&self, key: &str) -> Result<Acl> {
+        Ok(self.request(Verb::Acl, key, |inner| inner.state.acl(key)).await?.0)
+    }
+
+    async fn put_lock(&self, key: &str, lock: &Lock) -> Result<()> {
+        let put = |inner: &mut Inner| {
+            let now = inner.now();
+            inner.state.put_lock(key, lock, now)
+        };
+        self.request(Verb::PutLock, key, put).await.map(drop)
+    }
+
+    async fn rewrite(&self, key: &str, etag: &ETag, options: &PutOptions) -> Result<PutReply> {
+        let rewrite = |inner: &mut Inner| {
+            let now = inner.now();
+            inner.state.rewrite(key, etag, options, now)
+        };
+        Ok(self.request(Verb::Rewrite, key, rewrite).await?.0)
+    }
+
+    async fn has_locks(&self) -> Result<bool> {
+        Ok(self.request(Verb::Configuration, "", |inner| Ok(inner.state.can.locks)).await?.0)
+    }
+
+    async fn has_acls(&self) -> Result<bool> {
+        Ok(self.request(Verb::Configuration, "", |inner| Ok(inner.state.can.acls)).await?.0)
+    }
+
     async fn delete(&self, key: &str, version: Option<&str>) -> Result<()> {
         let delete = |inner: &mut Inner| {
             let now = inner.now();
-            inner.state.delete(key, version, now);
-            Ok(())
+            inner.state.delete(key, version, now)
         };
         self.request(Verb::Delete, key, delete).await.map(drop)
     }

@@ -6,14 +6,16 @@ use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
 use md5::{Digest, Md5};
 
-use super::faults::Failure;
+use super::{
+    extras::{Can, Extras},
+    faults::Failure,
+};
 use crate::store::{
-    Attributes, ETag, ListPage, ListRequest, ListVersionsRequest, Listed, ObjectInfo, ObjectVersion,
-    OpenUpload, Precondition, PutOptions, PutReply, UploadId, UploadedPart, VersionMarker, VersionPage,
-    Versioning,
+    ETag, ListPage, ListRequest, ListVersionsRequest, Listed, ObjectInfo, ObjectVersion, OpenUpload,
+    Precondition, PutOptions, PutReply, UploadId, UploadedPart, VersionMarker, VersionPage, Versioning,
 };
 
-type Answer<T> = Result<T, Failure>;
+pub(super) type Answer<T> = Result<T, Failure>;
 
 /// One version of one key; `body: None` is a delete marker.
 #[derive(Clone, Debug)]
@@ -22,7 +24,7 @@ pub(super) struct Version {
     pub body: Option<Bytes>,
     pub etag: ETag,
     pub modified: Timestamp,
-    pub attributes: Attributes,
+    pub extras: Extras,
     /// Sizes of the parts, for objects that came in parts.
     pub parts: Vec<u64>,
 }
@@ -34,7 +36,10 @@ impl Version {
             etag: self.etag.clone(),
             modified: self.modified,
             version: versioned.then(|| self.id.clone()),
-            attributes: self.attributes.clone(),
+            attributes: self.extras.attributes.clone(),
+            tag_count: self.extras.tags.len(),
+            lock: self.extras.lock.clone(),
+            storage_class: self.extras.storage_class.clone(),
         }
     }
 
@@ -46,7 +51,7 @@ impl Version {
 #[derive(Debug)]
 struct Upload {
     key: String,
-    attributes: Attributes,
+    options: PutOptions,
     initiated: Timestamp,
     parts: BTreeMap<u32, (Bytes, ETag)>,
 }
@@ -58,6 +63,7 @@ pub(super) struct State {
     pub conditions: bool,
     /// Tags are no MD5s, as where a key service encrypts.
     pub opaque_tags: bool,
+    pub can: Can,
     keys: BTreeMap<String, Vec<Version>>,
     uploads: BTreeMap<UploadId, Upload>,
     sequence: u64,
@@ -69,6 +75,7 @@ impl State {
             versioning: Versioning::Off,
             conditions: true,
             opaque_tags: false,
+            can: Can::default(),
             keys: BTreeMap::new(),
             uploads: BTreeMap::new(),
             sequence: 0,
@@ -81,6 +88,15 @@ impl State {
 
     pub(super) fn current(&self, key: &str) -> Answer<&Version> {
         let last = self.keys.get(key).and_then(|v| v.last());
+        last.filter(|v| v.body.is_some()).ok_or(Failure::NotFound)
+    }
+
+    pub(super) fn versions_mut(&mut self, key: &str) -> Option<&mut Vec<Version>> {
+        self.keys.get_mut(key)
+    }
+
+    pub(super) fn current_mut(&mut self, key: &str) -> Answer<&mut Version> {
+        let last = self.versions_mut(key).and_then(|v| v.last_mut());
         last.filter(|v| v.body.is_some()).ok_or(Failure::NotFound)
     }
 
@@ -100,7 +116,7 @@ impl State {
         }
     }
 
-    fn tag(&mut self, bytes: &[u8]) -> ETag {
+    pub(super) fn tag(&mut self, bytes: &[u8]) -> ETag {
         let mut hash = Md5::new_with_prefix(bytes);
         if self.opaque_tags {
             self.sequence += 1;
@@ -110,7 +126,7 @@ impl State {
     }
 
     /// Makes `version` the current one, with the id that the bucket's versioning gives it.
-    fn push(&mut self, key: &str, mut version: Version) -> PutReply {
+    pub(super) fn push(&mut self, key: &str, mut version: Version) -> PutReply {
         self.sequence += 1;
         let versions = self.keys.entry(key.to_owned()).or_default();
         if self.versioning == Versioning::Enabled {
@@ -133,6 +149,7 @@ impl State {
         now: Timestamp,
     ) -> Answer<PutReply> {
         self.check(key, &options.precondition)?;
+        self.can.check(options)?;
         if options.content_md5.is_some_and(|want| want != <[u8; 16]>::from(Md5::digest(&body))) {
             return Err(Failure::Corrupt);
         }
@@ -141,18 +158,24 @@ impl State {
             etag: self.tag(&body),
             body: Some(body),
             modified: now,
-            attributes: options.attributes.clone(),
+            extras: options.into(),
             parts: Vec::new(),
         };
-        Ok(self.push(key, version))
+        Ok(self.push(key, version.with_original(self.can, options)))
     }
 
-    pub(super) fn create_upload(&mut self, key: &str, options: &PutOptions, now: Timestamp) -> UploadId {
+    pub(super) fn create_upload(
+        &mut self,
+        key: &str,
+        options: &PutOptions,
+        now: Timestamp,
+    ) -> Answer<UploadId> {
+        self.can.check(options)?;
         self.sequence += 1;
         let id = UploadId(format!("upload-{:08}", self.sequence));
-        let (key, attributes) = (key.to_owned(), options.attributes.clone());
-        self.uploads.insert(id.clone(), Upload { key, attributes, initiated: now, parts: BTreeMap::new() });
-        id
+        let (key, options) = (key.to_owned(), options.clone());
+        self.uploads.insert(id.clone(), Upload { key, options, initiated: now, parts: BTreeMap::new() });
+        Ok(id)
     }
 
     pub(super) fn upload_part(&mut self, id: &UploadId, part: u32, body: Bytes) -> Answer<UploadedPart> {
@@ -178,7 +201,7 @@ impl State {
         key: &str,
         id: &UploadId,
         parts: &[UploadedPart],
-        precondition: &Precondition,
+        options: &PutOptions,
         now: Timestamp,
     ) -> Answer<PutReply> {
         let Some(upload) = self.uploads.get(id).filter(|u| u.key == key) else {
@@ -191,7 +214,7 @@ impl State {
                 Err(Failure::NotFound)
             };
         };
-        self.check(key, precondition)?;
+        self.check(key, &options.precondition)?;
         let mut body = BytesMut::new();
         for part in parts {
             let (bytes, etag) = upload.parts.get(&part.part).ok_or(Failure::Corrupt)?;
@@ -205,11 +228,11 @@ impl State {
             etag: composite_etag(parts).ok_or(Failure::Corrupt)?,
             body: Some(body.freeze()),
             modified: now,
-            attributes: upload.attributes.clone(),
+            extras: (&upload.options).into(),
             parts: parts.iter().map(|p| p.size).collect(),
         };
         self.uploads.remove(id);
-        Ok(self.push(key, version))
+        Ok(self.push(key, version.with_original(self.can, options)))
     }
 
     pub(super) fn abort_upload(&mut self, id: &UploadId) {
@@ -224,18 +247,16 @@ impl State {
             .collect()
     }
 
-    pub(super) fn delete(&mut self, key: &str, version: Option<&str>, now: Timestamp) {
+    pub(super) fn delete(&mut self, key: &str, version: Option<&str>, now: Timestamp) -> Answer<()> {
         if let Some(id) = version {
-            if let Some(versions) = self.keys.get_mut(key) {
-                versions.retain(|v| v.id != id);
-            }
+            self.delete_version(key, id, now)?;
         } else if self.versioned() {
             let marker = Version {
                 id: String::new(),
                 body: None,
                 etag: ETag(String::new()),
                 modified: now,
-                attributes: Attributes::default(),
+                extras: Extras::default(),
                 parts: Vec::new(),
             };
             self.push(key, marker);
@@ -243,6 +264,7 @@ impl State {
             self.keys.remove(key);
         }
         self.keys.retain(|_, versions| !versions.is_empty());
+        Ok(())
     }
 
     pub(super) fn list(&self, request: &ListRequest, page: usize) -> ListPage {
@@ -259,7 +281,7 @@ impl State {
                 size: v.size(),
                 etag: v.etag.clone(),
                 modified: v.modified,
-                storage_class: None,
+                storage_class: v.extras.storage_class.clone(),
             })
             .collect();
         let more = objects.len() > page;

@@ -9,10 +9,11 @@ use http::{
 };
 
 use super::{
+    extras,
     trouble::{Kind, Trouble},
     wire::Call,
 };
-use crate::store::{Attributes, ETag, ObjectInfo};
+use crate::store::{Attributes, ETag, Lock, ObjectInfo};
 
 const METADATA: &str = "x-amz-meta-";
 
@@ -37,6 +38,9 @@ pub(super) fn info(headers: &HeaderMap, size: u64) -> Result<ObjectInfo, Trouble
             expires: kept(EXPIRES)?,
             metadata: metadata(headers)?,
         },
+        tag_count: header(headers, "x-amz-tagging-count").and_then(|n| n.parse().ok()).unwrap_or_default(),
+        lock: lock(headers)?,
+        storage_class: extras::class(header(headers, "x-amz-storage-class")),
     })
 }
 
@@ -78,6 +82,15 @@ pub(super) fn add<'a>(mut call: Call<'a>, attributes: &Attributes) -> Result<Cal
     Ok(call)
 }
 
+/// # Errors
+/// A lock that is not understood is not to be lost.
+fn lock(headers: &HeaderMap) -> Result<Lock, Trouble> {
+    let text = |name| header(headers, name).filter(|text| !text.is_empty());
+    let until = text("x-amz-object-lock-retain-until-date").map(str::parse).transpose();
+    let until = until.map_err(|_| Trouble::new(Kind::Protocol, "a lock until a time that is none"))?;
+    extras::lock(text("x-amz-object-lock-mode"), until, text("x-amz-object-lock-legal-hold"))
+}
+
 /// `aws-chunked` belongs to one upload's transfer; some stores keep it as if it were the content's.
 fn own_encoding(header: &str) -> Option<String> {
     let kept: Vec<&str> =
@@ -103,7 +116,7 @@ fn metadata(headers: &HeaderMap) -> Result<BTreeMap<String, String>, Trouble> {
 }
 
 /// Decodes RFC 2047 words: how AWS hands out metadata beyond ASCII.
-fn decode_words(value: &str) -> String {
+pub(super) fn decode_words(value: &str) -> String {
     if !value.contains("=?") {
         return value.to_owned();
     }

@@ -9,7 +9,7 @@ use aws_sdk_s3::{
 use http::{HeaderMap, StatusCode};
 
 use super::wire::Refusal;
-use crate::store::{Context, Error, Obstacle};
+use crate::store::{Context, Error, GRANTS, LOCK, Obstacle, TAGS};
 
 /// One failed attempt.
 #[derive(Debug)]
@@ -34,6 +34,7 @@ pub(super) enum Kind {
     SlowDown,
     Full,
     Locked,
+    Archived,
     Unsupported(&'static str),
     Unreachable(Obstacle),
     Corrupt,
@@ -84,7 +85,8 @@ impl Trouble {
             Kind::SlowDown => Error::SlowDown(context),
             Kind::Full => Error::Full(context),
             Kind::Locked => Error::Locked(context),
-            Kind::Unsupported(what) => Error::Unsupported { what, context },
+            Kind::Archived => Error::Archived(context),
+            Kind::Unsupported(what) => Error::Unsupported { what: what.into(), context },
             Kind::Unreachable(obstacle) => Error::Unreachable { obstacle, cause, context },
             Kind::Corrupt => Error::Corrupt { cause, context },
             Kind::Protocol | Kind::Refused => Error::Protocol { cause, context },
@@ -138,9 +140,10 @@ impl Trouble {
     ) -> Self {
         // A HEAD has no body to carry a code; MinIO says it in a header.
         let code = header("x-minio-error-code").or(code);
+        let known = kind_of_words(cause).or_else(|| code.and_then(kind_of_code));
         let wait = header("retry-after").and_then(|s| s.parse().ok()).map(Duration::from_secs);
         Self {
-            kind: code.and_then(kind_of_code).unwrap_or_else(|| kind_of_status(status)),
+            kind: known.unwrap_or_else(|| kind_of_status(status)),
             cause: format!("HTTP {status}: {cause}"),
             code: code.map(str::to_owned),
             request_id: header("x-amz-request-id").map(str::to_owned),
@@ -176,7 +179,11 @@ fn kind_of_code(code: &str) -> Option<Kind> {
         | "QuotaExceeded"
         | "ServiceQuotaExceeded"
         | "InsufficientStorage" => Kind::Full,
-        "ObjectLocked" | "InvalidObjectState" => Kind::Locked,
+        "ObjectLocked" => Kind::Locked,
+        "InvalidObjectState" => Kind::Archived,
+        "InvalidTag" | "InvalidTagKey" | "InvalidTagValue" => Kind::Unsupported(TAGS),
+        "AccessControlListNotSupported" => Kind::Unsupported(GRANTS),
+        "InvalidStorageClass" => Kind::Unsupported("this storage class"),
         "NotImplemented" | "XNotImplemented" | "MethodNotAllowed" => Kind::Unsupported("this request"),
         "InvalidObjectName"
         | "XMinioInvalidObjectName"
@@ -197,6 +204,20 @@ fn kind_of_code(code: &str) -> Option<Kind> {
         }
         _ => return None,
     })
+}
+
+/// What has no code of its own is told by the words, which AWS chose and others took over.
+fn kind_of_words(said: &str) -> Option<Kind> {
+    let says = |words: &[&str]| words.iter().any(|w| said.contains(w));
+    if says(&["protected by object lock", "WORM protected"]) {
+        Some(Kind::Locked)
+    } else if says(&["missing Object Lock Configuration", "missing ObjectLockConfiguration"]) {
+        Some(Kind::Unsupported(LOCK))
+    } else if says(&["ags cannot be greater than", "ags cannot be more than"]) {
+        Some(Kind::Unsupported(TAGS))
+    } else {
+        None
+    }
 }
 
 fn kind_of_status(status: u16) -> Kind {
@@ -270,6 +291,10 @@ mod tests {
         assert_eq!(kind_of_code("RequestTimeTooSkewed"), Some(Kind::ClockSkew));
         assert_eq!(kind_of_code("XMinioStorageFull"), Some(Kind::Full));
         assert_eq!(kind_of_code("SomethingNew"), None);
+        // MinIO answers InvalidRequest to both, AWS AccessDenied to the first.
+        let locked = kind_of_words("Access Denied because object protected by object lock.");
+        assert_eq!(locked, Some(Kind::Locked));
+        assert_eq!(kind_of_words("Bucket is missing ObjectLockConfiguration"), Some(Kind::Unsupported(LOCK)));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use super::{
     S3Store,
     attributes::{self, etag, header},
     body::outgoing,
+    extras,
     trouble::{Kind, Trouble},
     wire::{Call, Payload},
 };
@@ -27,13 +28,14 @@ use crate::store::{
 };
 
 /// A store may take minutes to join the parts of a large object (AWS says so).
-const JOINING: Duration = Duration::from_mins(5);
+pub(super) const JOINING: Duration = Duration::from_mins(5);
 
 impl S3Store {
     pub(super) async fn put_bytes(&self, key: &str, body: Bytes, options: &PutOptions) -> Result<PutReply> {
         self.check_name(key).await?;
+        let sent = self.spelled(key, options).await?;
         let put = || async {
-            let call = put_call(key, options)?.payload(Payload::Whole(body.clone()));
+            let call = put_call(key, &sent)?.payload(Payload::Whole(body.clone()));
             put_reply(&self.wire.ask(call).await?)
         };
         match self.repeat_counted(Some(key), put).await {
@@ -59,6 +61,7 @@ impl S3Store {
         options: &PutOptions,
     ) -> Result<PutReply> {
         self.check_name(key).await?;
+        let options = &*self.spelled(key, options).await?;
         let (body, watch) = outgoing(body, size);
         let put = async {
             let call = put_call(key, options)?.payload(Payload::Streamed(body, size));
@@ -70,6 +73,7 @@ impl S3Store {
 
     pub(super) async fn begin_upload(&self, key: &str, options: &PutOptions) -> Result<UploadId> {
         self.check_name(key).await?;
+        let options = &*self.spelled(key, options).await?;
         let attributes = &options.attributes;
         let begin = || async {
             let request = self
@@ -83,8 +87,11 @@ impl S3Store {
                 .set_content_disposition(attributes.content_disposition.clone())
                 .set_cache_control(attributes.cache_control.clone())
                 .set_metadata(Some(attributes.metadata.clone().into_iter().collect()));
-            let expires = attributes.expires.clone();
-            let request = request.customize().mutate_request(move |r| set_expires(r, expires.as_deref()));
+            let (expires, extras) = (attributes.expires.clone(), extras::headers(options));
+            let request = request.customize().mutate_request(move |r| {
+                set_expires(r, expires.as_deref());
+                extras::add(r, extras.clone());
+            });
             let id = request.send().await?.upload_id.filter(|id| !id.is_empty());
             id.map(UploadId).ok_or_else(|| Trouble::new(Kind::Protocol, "the answer has no upload id"))
         };
@@ -129,7 +136,9 @@ impl S3Store {
             let request = self.client.complete_multipart_upload().bucket(self.bucket()).key(key);
             let request = request.upload_id(&upload.0).multipart_upload(all.clone());
             let request = request.set_if_match(if_match.clone()).set_if_none_match(if_none_match.clone());
-            let output = request.customize().config_override(read_timeout(JOINING)).send().await?;
+            let replica = options.replica.iter().flat_map(extras::replica_headers).collect::<Vec<_>>();
+            let request = request.customize().config_override(read_timeout(JOINING));
+            let output = request.mutate_request(move |r| extras::add(r, replica.clone())).send().await?;
             let version = output.version_id().map(str::to_owned);
             Ok(PutReply { etag: etag(output.e_tag())?, version })
         };
@@ -188,12 +197,12 @@ fn conditions(precondition: &Precondition) -> (Option<String>, Option<String>) {
     }
 }
 
-fn read_timeout(patience: Duration) -> ConfigBuilder {
+pub(super) fn read_timeout(patience: Duration) -> ConfigBuilder {
     aws_sdk_s3::Config::builder().timeout_config(TimeoutConfig::builder().read_timeout(patience).build())
 }
 
 /// The header as it was found: not every one in the wild is a date.
-fn set_expires(request: &mut HttpRequest, expires: Option<&str>) {
+pub(super) fn set_expires(request: &mut HttpRequest, expires: Option<&str>) {
     if let Some(expires) = expires {
         // What no header can carry came from none.
         request.headers_mut().try_insert("expires", expires.to_owned()).ok();
@@ -202,6 +211,9 @@ fn set_expires(request: &mut HttpRequest, expires: Option<&str>) {
 
 fn put_call<'a>(key: &'a str, options: &PutOptions) -> Result<Call<'a>, Trouble> {
     let mut call = attributes::add(Call::new(Method::PUT, Some(key)), &options.attributes)?;
+    for (name, value) in extras::headers(options) {
+        call = call.header(HeaderName::from_static(name), &value)?;
+    }
     if let Some(md5) = options.content_md5 {
         call = call.header(HeaderName::from_static("content-md5"), &BASE64_STANDARD.encode(md5))?;
     }
