@@ -11,7 +11,9 @@ mod place;
 mod range;
 pub mod sweep;
 
-pub use copy::{Copied, Copier, CopyRequest, OnBytes, Outcome};
+pub use copy::{
+    Attribute, Copied, Copier, CopyRequest, Created, Keep, LeftOut, OnBytes, Outcome, Skipped, cannot_hold,
+};
 pub use error::{Error, Result};
 pub use listing::{Listing, Pages};
 pub use merge::{Complete, Difference, Merge, Step};

@@ -1,5 +1,9 @@
-//! Copies one object exactly: bytes, content headers, user metadata, and the ETag with its parts.
+//! Copies one object exactly: bytes, content headers, user metadata, the ETag with its parts, tags, locks,
+//! and whatever else is asked for.
 
+mod align;
+mod keep;
+mod lacks;
 mod layout;
 mod parts;
 mod pipe;
@@ -13,7 +17,11 @@ use tokio::sync::Semaphore;
 use super::{Error, Result};
 use crate::store::{
     self, ETag, GetOptions, ObjectInfo, ObjectStore, Precondition, PutOptions, PutReply, Side,
+    abilities::Abilities,
 };
+pub use keep::{Attribute, Created, Keep, LeftOut};
+use keep::{Found, with_tags_named};
+pub use lacks::cannot_hold;
 use layout::Layout;
 use pipe::Tap;
 
@@ -70,6 +78,15 @@ pub enum Outcome {
     Gone,
     /// The source holds another content than asked for. The target is as it was.
     Changed,
+    /// The object can't be copied as it lies there. The target is as it was.
+    Skipped(Skipped),
+}
+
+/// Why an object was left where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Skipped {
+    /// It lies in an archive, from which somebody must restore it first.
+    Archived,
 }
 
 /// An object that was copied.
@@ -89,10 +106,12 @@ pub struct Copied {
     pub sent: u64,
     /// Parts found at the target from an earlier copy that was cut short.
     pub parts_reused: u32,
+    /// What the target could not be given.
+    pub left_out: Vec<LeftOut>,
 }
 
 impl Copied {
-    fn whole(info: &ObjectInfo, put: PutReply) -> Self {
+    fn whole(info: &ObjectInfo, put: PutReply, left_out: Vec<LeftOut>) -> Self {
         Self {
             size: info.size,
             source_etag: info.etag.clone(),
@@ -101,6 +120,7 @@ impl Copied {
             modified: info.modified,
             sent: info.size,
             parts_reused: 0,
+            left_out,
         }
     }
 }
@@ -114,6 +134,10 @@ pub struct Copier {
     parts_in_flight: usize,
     buffers: Arc<Semaphore>,
     on_bytes: OnBytes,
+    keep: Arc<Keep>,
+    /// The source's, and the target's.
+    abilities: Arc<(Option<Abilities>, Option<Abilities>)>,
+    found: Arc<Found>,
 }
 
 impl std::fmt::Debug for Copier {
@@ -130,7 +154,16 @@ impl Copier {
     #[must_use]
     pub fn new(source: Arc<dyn ObjectStore>, target: Arc<dyn ObjectStore>) -> Self {
         let buffers = Arc::new(Semaphore::new(kib(BUFFERS) as usize));
-        Self { source, target, parts_in_flight: 4, buffers, on_bytes: Arc::new(|_| {}) }
+        Self {
+            source,
+            target,
+            parts_in_flight: 4,
+            buffers,
+            on_bytes: Arc::new(|_| {}),
+            keep: Arc::default(),
+            abilities: Arc::default(),
+            found: Arc::default(),
+        }
     }
 
     /// Parts of one large object that are in flight at once.
@@ -174,6 +207,10 @@ impl Copier {
                     }
                     continue;
                 }
+                Err(Error::Store { side: Side::Source, source: store::Error::Archived(_) }) => {
+                    Ok(Outcome::Skipped(Skipped::Archived))
+                }
+                Err(error) if self.does_without(&error) => continue,
                 // Another copy of the same object, overlapping ours, dropped or finished our upload.
                 Err(Error::Store { side: Side::Target, source: store::Error::NotFound(_) }) => continue,
                 Err(error @ Error::Store { side: Side::Target, source: store::Error::Changed(_) }) => {
@@ -183,18 +220,6 @@ impl Copier {
             };
         }
         Err(Error::Restless { key: request.source_key.clone(), times: FOLLOWED })
-    }
-
-    /// A precondition that did not hold because the target has got the very object meanwhile.
-    async fn already_there(&self, request: &CopyRequest) -> Option<Copied> {
-        let info = self.source.head(&request.source_key).await.ok()?;
-        let there = self.target.head(&request.target_key).await.ok()?;
-        let alike = there.size == info.size
-            && there.etag == info.etag
-            && info.attributes.are_kept_as(&there.attributes)
-            && request.etag.as_ref().is_none_or(|tag| *tag == info.etag);
-        let put = PutReply { etag: there.etag, version: there.version };
-        alike.then(|| Copied { sent: 0, ..Copied::whole(&info, put) })
     }
 
     async fn copy_once(&self, request: &CopyRequest) -> Result<Copied> {
@@ -208,7 +233,8 @@ impl Copier {
             return self.copy_large(request, info).await;
         }
         let options = GetOptions { if_match: request.etag.clone(), ..GetOptions::default() };
-        let reply = self.source.get(&request.source_key, &options).await.map_err(Error::source)?;
+        let mut reply = self.source.get(&request.source_key, &options).await.map_err(Error::source)?;
+        reply.info = self.told(&request.source_key, reply.info).await?;
         if reply.info.size > SMALL || reply.info.etag.parts().is_some() {
             let info = reply.info.clone();
             drop(reply);
@@ -231,6 +257,12 @@ impl Copier {
 
     async fn copy_large(&self, request: &CopyRequest, info: ObjectInfo) -> Result<Copied> {
         self.check_absence(request).await?;
+        // A large object is worth a look at whether its attributes alone have changed.
+        if let Ok(there) = self.target.head(&request.target_key).await
+            && let Some(copied) = self.aligned(request, &info, &there).await?
+        {
+            return Ok(copied);
+        }
         if info.etag.parts().is_none() && info.size <= LARGEST_PUT {
             let (mut request, mut seen) = (request.clone(), None);
             for tries in 1..=2 {
@@ -255,16 +287,19 @@ impl Copier {
         let options = GetOptions { if_match: Some(info.etag.clone()), ..GetOptions::default() };
         let reply = self.source.get(&request.source_key, &options).await.map_err(Error::source)?;
         let tap = Tap::new(Arc::clone(&self.on_bytes));
-        let options = PutOptions {
-            attributes: info.attributes.clone(),
-            precondition: request.precondition.clone(),
-            ..PutOptions::default()
-        };
+        let (wanted, left_out) = self.wanted(&request.source_key, info).await?;
+        // A locked object is only taken with its checksum.
+        let content_md5 = if wanted.lock.is_open() { None } else { md5_of(&info.etag) };
+        let options = PutOptions { precondition: request.precondition.clone(), content_md5, ..wanted };
         let body = tap.through(reply.body);
         let put = self.target.put_stream(&request.target_key, info.size, body, &options).await;
-        let put = put.map_err(|error| tap.blame(error))?;
-        Ok((Copied::whole(info, put), tap.etag()))
+        let put = put.map_err(|error| with_tags_named(tap.blame(error), &options))?;
+        Ok((Copied::whole(info, put, left_out), tap.etag()))
     }
+}
+
+fn md5_of(tag: &ETag) -> Option<[u8; 16]> {
+    hex::decode(&tag.0).ok()?.try_into().ok()
 }
 
 fn context(store: &dyn ObjectStore, key: &str) -> store::Context {

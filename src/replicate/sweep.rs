@@ -8,7 +8,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
 
 use super::{
-    Copier, CopyRequest, Error, KeyRange, Outcome, Result,
+    Copier, CopyRequest, Error, KeyRange, Outcome, Result, Skipped,
     listing::Listing,
     merge::{Complete, Merge, Step},
     range,
@@ -213,6 +213,10 @@ impl Sweep {
             }
             Outcome::Gone | Outcome::Changed => {
                 self.tally.overtaken();
+                Ok(())
+            }
+            Outcome::Skipped(Skipped::Archived) => {
+                self.tally.skipped(&source.key);
                 Ok(())
             }
         }

@@ -103,6 +103,11 @@ impl MemoryStore {
         self.inner().state.can.locks = supported;
     }
 
+    /// A store that tells of an object's lock in a HEAD only, when `false`.
+    pub fn set_lock_in_get(&self, told: bool) {
+        self.inner().state.can.lock_in_get = told;
+    }
+
     /// A bucket that keeps access control lists, when `true`.
     pub fn set_acls(&self, supported: bool) {
         self.inner().state.can.acls = supported;

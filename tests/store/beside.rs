@@ -21,9 +21,9 @@ pub fn tags() -> Tags {
     pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).into()
 }
 
-/// A lock that ends by itself shortly after the test.
+/// A lock that ends by itself, some time after the test.
 pub fn locked(mode: LockMode) -> Lock {
-    let until = Timestamp::now().round(jiff::Unit::Second).unwrap() + SignedDuration::from_secs(20);
+    let until = Timestamp::now().round(jiff::Unit::Second).unwrap() + SignedDuration::from_mins(10);
     Lock { retention: Some(Retention { mode, until }), legal_hold: false }
 }
 
@@ -107,7 +107,7 @@ async fn keeps_locks(store: &dyn ObjectStore) {
         store.put_lock("put", &off).await.unwrap();
         assert_eq!(store.head("put").await.unwrap().lock, off);
     }
-    let sooner = Timestamp::now().round(jiff::Unit::Second).unwrap() + SignedDuration::from_secs(3);
+    let sooner = Timestamp::now().round(jiff::Unit::Second).unwrap() + SignedDuration::from_mins(1);
     let retention = Retention { mode: LockMode::Compliance, until: sooner };
     let shorter = Lock { retention: Some(retention), legal_hold: false };
     assert!(matches!(store.put_lock("put", &shorter).await, Err(Error::Locked(_))));

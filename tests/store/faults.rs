@@ -199,10 +199,13 @@ async fn small_objects_cost_two_requests_on_the_wire() {
     let (_, target, to) = proxied().await;
     straight.put("k", Bytes::from("x"), &PutOptions::default()).await.unwrap();
     let copier = Copier::new(Arc::new(source), Arc::new(target));
-    copier.copy(&CopyRequest { size: Some(1), ..CopyRequest::new("k") }).await.unwrap();
+    for _ in 0..3 {
+        copier.copy(&CopyRequest { size: Some(1), ..CopyRequest::new("k") }).await.unwrap();
+    }
     let total: usize =
         ["GET", "HEAD", "PUT", "POST"].iter().map(|m| from.count(m, "/") + to.count(m, "/")).sum();
-    assert_eq!((total, from.count("GET", "/k"), to.count("PUT", "/k")), (2, 1, 1));
+    let locks = from.count("GET", "object-lock");
+    assert_eq!((from.count("GET", "/k"), to.count("PUT", "/k"), locks, total), (3, 3, 1, 7), "locks once");
 }
 
 #[tokio::test]

@@ -8,8 +8,11 @@ mod beside;
 mod comparing;
 mod copying;
 mod cost;
+mod exact;
+mod exact_for_real;
 mod faults;
 mod killed;
+mod latin;
 mod probing;
 #[path = "../support/proxy.rs"]
 mod proxy;

@@ -19,9 +19,9 @@ use crate::{
         join::Root,
         records::{Fact, Manifest, Service, Stored, claim, read_service},
     },
-    replicate::{self, Copier, CopyRequest, Outcome, same_place},
+    replicate::{self, Copier, CopyRequest, Keep, Outcome, Skipped, same_place},
     store::{
-        ListRequest, ObjectStore, Precondition, Side, Versioning,
+        self, ListRequest, ObjectStore, Precondition, Side, Versioning,
         limits::{Lane, Limited, Limits},
     },
 };
@@ -170,6 +170,11 @@ impl Engine {
             Ok(Outcome::Gone | Outcome::Changed) | Err(replicate::Error::Restless { .. }) => {
                 return Ok(Done::OutOfDate);
             }
+            Ok(Outcome::Skipped(Skipped::Archived)) => {
+                let (bucket, key) = (lanes.source.store.bucket().to_owned(), Some(request.source_key));
+                let context = store::Context { bucket, key, ..store::Context::default() };
+                return Err(Error::Store { side: Side::Source, source: store::Error::Archived(context) });
+            }
             Err(replicate::Error::Store { side, source }) => return Err(Error::Store { side, source }),
         };
         if copied.target_etag != object.etag {
@@ -199,6 +204,8 @@ impl Lanes {
         let copier = Copier::new(Arc::clone(&source), Arc::clone(&target)).on_bytes(Arc::new(move |bytes| {
             counts.sent.fetch_add(bytes, Ordering::Relaxed);
         }));
+        // Backups live and end by their own policy: a source's retention would keep them from being pruned.
+        let copier = copier.keep(Keep::content());
         Self {
             source: Root { store: source, prefix: config.source.prefix.clone(), side: Side::Source },
             target: Root { store: target, prefix: config.target.prefix.clone(), side: Side::Target },

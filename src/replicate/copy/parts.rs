@@ -11,7 +11,8 @@ use std::{
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{
-    Copied, Copier, CopyRequest, Error, Layout, Result, TRIES, layout::Part, passes, pause, pipe::Tap,
+    Copied, Copier, CopyRequest, Error, Layout, LeftOut, Result, TRIES, layout::Part, passes, pause,
+    pipe::Tap, with_tags_named,
 };
 use crate::store::{
     self, ByteStream, GetOptions, ObjectInfo, Precondition, PutOptions, PutReply, Side, UploadId,
@@ -24,6 +25,8 @@ struct Transfer<'a> {
     request: &'a CopyRequest,
     info: ObjectInfo,
     layout: Layout,
+    wanted: PutOptions,
+    left_out: Vec<LeftOut>,
     sent: AtomicU64,
 }
 
@@ -40,12 +43,16 @@ impl Copier {
         info: ObjectInfo,
         layout: Layout,
     ) -> Result<Copied> {
-        let transfer = Transfer { copier: self, request, info, layout, sent: AtomicU64::new(0) };
+        let (wanted, left_out) = self.wanted(&request.source_key, &info).await?;
+        let sent = AtomicU64::new(0);
+        let transfer = Transfer { copier: self, request, info, layout, wanted, left_out, sent };
         let resumed = transfer.find_upload().await?;
         let reused = resumed.parts.len();
         let id = resumed.id.clone();
         match transfer.finish(resumed, &request.precondition).await {
-            Ok(put) if reused == 0 || transfer.has_attributes().await? => Ok(transfer.copied(put, reused)),
+            Ok(put) if reused == 0 || transfer.has_attributes(&put).await? => {
+                Ok(transfer.copied(put, reused))
+            }
             // The upload was begun for an older object of other headers: all over, into a new one.
             Ok(put) => {
                 let fresh = transfer.begin().await?;
@@ -68,7 +75,7 @@ fn is_useless_after(error: &Error) -> bool {
     use store::Error as E;
     let Error::Store { side, source } = error else { return false };
     match side {
-        Side::Source => matches!(source, E::NotFound(_) | E::Changed(_)),
+        Side::Source => matches!(source, E::NotFound(_) | E::Changed(_) | E::Archived(_)),
         Side::Target => matches!(source, E::Changed(_) | E::Unsupported { .. } | E::Locked(_)),
     }
 }
@@ -115,9 +122,9 @@ impl Transfer<'_> {
     }
 
     async fn begin(&self) -> Result<Resumed> {
-        let options = PutOptions { attributes: self.info.attributes.clone(), ..PutOptions::default() };
-        let begun = self.copier.target.create_upload(&self.request.target_key, &options).await;
-        Ok(Resumed { id: begun.map_err(Error::target)?, parts: BTreeMap::new() })
+        let begun = self.copier.target.create_upload(&self.request.target_key, &self.wanted).await;
+        let id = begun.map_err(|error| with_tags_named(Error::target(error), &self.wanted))?;
+        Ok(Resumed { id, parts: BTreeMap::new() })
     }
 
     /// Sends what is missing, proves the parts, and makes them the object.
@@ -137,7 +144,8 @@ impl Transfer<'_> {
             self.send_missing(&id, &mut parts).await?;
             all = parts.into_values().collect();
         }
-        let options = PutOptions { precondition: precondition.clone(), ..PutOptions::default() };
+        let (precondition, replica) = (precondition.clone(), self.wanted.replica.clone());
+        let options = PutOptions { replica, precondition, ..PutOptions::default() };
         let key = &self.request.target_key;
         self.copier.target.complete_upload(key, &id, &all, &options).await.map_err(Error::target)
     }
@@ -204,10 +212,17 @@ impl Transfer<'_> {
         Ok(reply.body)
     }
 
-    /// An upload's headers can't be read while it is open: they are compared once it is the object.
-    async fn has_attributes(&self) -> Result<bool> {
-        let there = self.copier.target.head(&self.request.target_key).await.map_err(Error::target)?;
-        Ok(self.info.attributes.are_kept_as(&there.attributes))
+    /// An upload's headers can't be read while it is open: they are compared once it is the object, and
+    /// set right where that takes no content.
+    async fn has_attributes(&self, put: &PutReply) -> Result<bool> {
+        let key = &self.request.target_key;
+        let there = self.copier.target.head(key).await.map_err(Error::target)?;
+        if self.copier.unlike(key, &self.wanted, &there).await?.is_nothing() {
+            return Ok(true);
+        }
+        let precondition = Precondition::Matches(put.etag.clone());
+        let request = CopyRequest { precondition, ..self.request.clone() };
+        Ok(self.copier.aligned(&request, &self.info, &there).await?.is_some())
     }
 
     fn copied(&self, put: PutReply, reused: usize) -> Copied {
@@ -218,6 +233,7 @@ impl Transfer<'_> {
             version: put.version,
             modified: self.info.modified,
             sent: self.sent.load(Ordering::Relaxed),
+            left_out: self.left_out.clone(),
             parts_reused: u32::try_from(reused).unwrap_or(u32::MAX),
         }
     }

@@ -4,7 +4,9 @@ use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use md5::{Digest, Md5};
 
-use super::{Copied, Copier, CopyRequest, Error, Result, TRIES, context, kib, passes, pause};
+use super::{
+    Copied, Copier, CopyRequest, Error, Result, TRIES, context, kib, passes, pause, with_tags_named,
+};
 use crate::store::{self, GetOptions, GetReply, PutOptions};
 
 impl Copier {
@@ -13,14 +15,12 @@ impl Copier {
         let _memory = self.buffers.acquire_many(kib(reply.length)).await.ok();
         let info = reply.info.clone();
         let (body, md5) = self.read_small(request, reply).await?;
-        let options = PutOptions {
-            attributes: info.attributes.clone(),
-            precondition: request.precondition.clone(),
-            content_md5: Some(md5),
-            ..PutOptions::default()
-        };
-        let put = self.target.put(&request.target_key, body, &options).await.map_err(Error::target)?;
-        Ok(Copied::whole(&info, put))
+        let (wanted, left_out) = self.wanted(&request.source_key, &info).await?;
+        let precondition = request.precondition.clone();
+        let options = PutOptions { precondition, content_md5: Some(md5), ..wanted };
+        let put = self.target.put(&request.target_key, body, &options).await.map_err(Error::target);
+        let put = put.map_err(|error| with_tags_named(error, &options))?;
+        Ok(Copied::whole(&info, put, left_out))
     }
 
     /// Reads a whole small object, proved by its ETag, or, where that is not the content's MD5, by

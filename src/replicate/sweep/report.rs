@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use super::super::{Complete, Copied, Difference, Error};
+use super::super::{Complete, Copied, Difference, Error, LeftOut};
 
 /// Objects of a kind that are named; the others are counted.
 const NAMED: usize = 10;
@@ -36,6 +36,10 @@ pub struct Counts {
     pub overtaken: u64,
     /// Copied, and equal in all but the ETag: its parts can't be made again, or a side's tags are no MD5s.
     pub other_etag: u64,
+    /// Copied, but for something that the target could not be given.
+    pub inexact: u64,
+    /// Left where they are: archived.
+    pub skipped: u64,
     /// Objects that could be neither copied nor deleted.
     pub failed: u64,
 }
@@ -57,6 +61,9 @@ pub struct Examples {
     pub unlike: Vec<String>,
     pub extra: Vec<String>,
     pub other_etag: Vec<String>,
+    /// With what they lack.
+    pub inexact: Vec<(String, LeftOut)>,
+    pub skipped: Vec<String>,
     pub failed: Vec<Failure>,
 }
 
@@ -145,7 +152,11 @@ impl Tally {
             counts.copied += 1;
             counts.copied_bytes += copied.size;
             counts.other_etag += u64::from(!exact);
+            counts.inexact += u64::from(!copied.left_out.is_empty());
         });
+        for left_out in &copied.left_out {
+            self.name(|examples| &mut examples.inexact, || (key.to_owned(), left_out.clone()));
+        }
         if !exact {
             self.name(|examples| &mut examples.other_etag, || key.to_owned());
         }
@@ -157,6 +168,11 @@ impl Tally {
 
     pub(super) fn overtaken(&self) {
         self.change(|counts| counts.overtaken += 1);
+    }
+
+    pub(super) fn skipped(&self, key: &str) {
+        self.change(|counts| counts.skipped += 1);
+        self.name(|examples| &mut examples.skipped, || key.to_owned());
     }
 
     pub(super) fn failed(&self, key: &str, error: &Error) {

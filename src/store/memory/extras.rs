@@ -26,6 +26,7 @@ pub enum Rewrites {
 }
 
 /// What a bucket can hold beside content.
+#[allow(clippy::struct_excessive_bools, reason = "each is set on its own")]
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Can {
     /// Most tags of an object.
@@ -33,12 +34,21 @@ pub(super) struct Can {
     pub locks: bool,
     pub acls: bool,
     pub replicas: bool,
+    /// A GET tells of locks, not a HEAD alone.
+    pub lock_in_get: bool,
     pub rewrites: Rewrites,
 }
 
 impl Default for Can {
     fn default() -> Self {
-        Self { tags: 10, locks: false, acls: false, replicas: false, rewrites: Rewrites::Join }
+        Self {
+            tags: 10,
+            locks: false,
+            acls: false,
+            replicas: false,
+            lock_in_get: true,
+            rewrites: Rewrites::Join,
+        }
     }
 }
 

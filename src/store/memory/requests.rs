@@ -61,7 +61,11 @@ impl ObjectStore for MemoryStore {
             if options.if_match.as_ref().is_some_and(|tag| *tag != version.etag) {
                 return Err(Failure::Changed);
             }
-            Ok((version.info(inner.state.versioned()), version.body.clone().unwrap_or_default()))
+            let mut info = version.info(inner.state.versioned());
+            if !inner.state.can.lock_in_get {
+                info.lock = Lock::default();
+            }
+            Ok((info, version.body.clone().unwrap_or_default()))
         };
         let ((info, bytes), effect) = self.request(Verb::Get, key, open).await?;
         let (from, to) = span(options, info.size);

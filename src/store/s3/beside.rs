@@ -129,7 +129,7 @@ impl S3Store {
                 Ok(output) => Ok(output
                     .object_lock_configuration()
                     .is_some_and(|c| c.object_lock_enabled() == Some(&ObjectLockEnabled::Enabled))),
-                Err(t) if t.kind == Kind::NotFound || matches!(t.kind, Kind::Unsupported(_)) => Ok(false),
+                Err(t) if is_not_configured(&t) => Ok(false),
                 Err(t) => Err(t),
             }
         };
@@ -144,7 +144,7 @@ impl S3Store {
                 Ok(output) => Ok(!output
                     .ownership_controls()
                     .is_some_and(|c| c.rules().iter().any(|r| *r.object_ownership() == ENFORCED))),
-                Err(t) if t.kind == Kind::NotFound || matches!(t.kind, Kind::Unsupported(_)) => Ok(true),
+                Err(t) if is_not_configured(&t) => Ok(true),
                 Err(t) => Err(t),
             }
         };
@@ -157,6 +157,11 @@ impl S3Store {
 
 /// Lists are switched off: the bucket's owner owns every object.
 const ENFORCED: ObjectOwnership = ObjectOwnership::BucketOwnerEnforced;
+
+/// Nothing is set, or the store does not know the question.
+fn is_not_configured(trouble: &Trouble) -> bool {
+    matches!(trouble.kind, Kind::NotFound | Kind::Unsupported(_) | Kind::Refused)
+}
 
 fn unbuilt(error: impl std::error::Error) -> Trouble {
     Trouble::new(Kind::Config, error.to_string())
