@@ -18,7 +18,7 @@ use super::{Error, backup::s3_url};
 use crate::{
     api::ByteRate,
     replicate::{
-        self,
+        self, LeftOut,
         sweep::{Action, Counts, Effort, Report, Sweep, Tally},
     },
     store::{
@@ -273,6 +273,8 @@ fn as_text(report: &Report) -> String {
         ("deleted", counts.deleted, &[]),
         ("gone meanwhile", counts.overtaken, &[]),
         ("other ETag", counts.other_etag, &examples.other_etag),
+        ("incomplete", counts.inexact, &[]),
+        ("archived", counts.skipped, &examples.skipped),
         ("failed", counts.failed, &[]),
     ] {
         if count > 0 {
@@ -282,6 +284,11 @@ fn as_text(report: &Report) -> String {
     if counts.sent > 0 {
         lines.push(format!("{:<16}{:>12}\n", "bytes sent", size(counts.sent)));
     }
+    lines.extend(
+        examples.inexact.iter().map(|(key, lacks)| {
+            format!("incomplete: {key:?} without its {}: {}\n", lacks.attribute, lacks.why)
+        }),
+    );
     lines.extend(examples.failed.iter().map(|f| format!("failed: {:?}: {}\n", f.key, f.message)));
     lines.concat()
 }
@@ -290,6 +297,8 @@ fn as_json(report: &Report, agrees: bool) -> serde_json::Value {
     let Report { counts: c, examples: e } = report;
     let failed: Vec<_> =
         e.failed.iter().map(|f| json!({"key": f.key, "reason": f.reason, "message": f.message})).collect();
+    let lacking = |(key, lacks): &(String, LeftOut)| json!({"key": key, "lacks": lacks.attribute.to_string(), "why": lacks.why});
+    let incomplete: Vec<_> = e.inexact.iter().map(lacking).collect();
     json!({
         "agree": agrees,
         "source": c.source, "target": c.target, "equal": c.alike,
@@ -298,6 +307,8 @@ fn as_json(report: &Report, agrees: bool) -> serde_json::Value {
         "onlyAtTarget": {"count": c.extra, "examples": e.extra},
         "copied": {"objects": c.copied, "bytes": c.copied_bytes},
         "sentBytes": c.sent, "deleted": c.deleted, "goneMeanwhile": c.overtaken,
+        "incomplete": {"count": c.inexact, "examples": incomplete},
+        "archived": {"count": c.skipped, "examples": e.skipped},
         "otherETag": {"count": c.other_etag, "examples": e.other_etag},
         "failed": {"count": c.failed, "examples": failed},
     })
