@@ -243,7 +243,11 @@ mod tests {
             (Error::SlowDown(place()), "slow down", "limits"),
             (Error::Full(place()), "store is full", "free space"),
             (Error::Locked(place()), "locked, or its bucket read-only", "lift the lock"),
-            (Error::Unsupported { what: "this", context: place() }, "this is not supported", "use a store"),
+            (
+                Error::Unsupported { what: "this".into(), context: place() },
+                "this is not supported",
+                "use a store",
+            ),
             (unreachable(Obstacle::Name), "unreachable (why)", "DNS"),
             (unreachable(Obstacle::Refused), "unreachable (why)", "port"),
             (unreachable(Obstacle::Silence), "unreachable (why)", "firewall"),
