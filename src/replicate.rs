@@ -5,6 +5,7 @@
 
 mod copy;
 mod error;
+pub mod feed;
 mod listing;
 mod merge;
 mod place;

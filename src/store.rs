@@ -8,12 +8,14 @@ pub mod credentials;
 mod error;
 mod extras;
 pub mod limits;
+mod listen;
 pub mod memory;
 mod model;
 pub mod s3;
 
 pub use error::{Context, Error, Obstacle, Result, Side};
 pub use extras::*;
+pub use listen::{ListenRequest, Listens, Notices};
 pub(crate) use memory::composite_etag;
 pub use model::*;
 

@@ -6,6 +6,7 @@
 
 mod extras;
 mod faults;
+mod listeners;
 mod requests;
 mod state;
 
@@ -35,6 +36,7 @@ pub struct MemoryStore {
 struct Inner {
     state: State,
     faults: faults::Faults,
+    listeners: listeners::Listeners,
     page_size: usize,
     part_heads: bool,
     /// A clock that stands still; `None` = the machine's.
@@ -46,6 +48,12 @@ impl Inner {
     fn now(&self) -> Timestamp {
         self.now.unwrap_or_else(Timestamp::now)
     }
+
+    /// Tells listeners that a client changed an object.
+    fn tell(&mut self, name: &str, (bucket, key): (&str, &str)) {
+        let at = self.now();
+        self.listeners.tell(listeners::Event { name, bucket, key, at, agent: "a client" });
+    }
 }
 
 impl MemoryStore {
@@ -55,6 +63,7 @@ impl MemoryStore {
         let inner = Inner {
             state: State::new(),
             faults: faults::Faults::default(),
+            listeners: listeners::Listeners::default(),
             page_size: 1000,
             part_heads: true,
             now: None,
@@ -149,13 +158,13 @@ impl MemoryStore {
         self.inner().faults.count(verb)
     }
 
-    /// Writes an object at a moment of one's choosing, past all faults and counts.
+    /// Writes an object at a moment of one's choosing, past all faults, counts and listeners.
     pub fn seed(&self, key: &str, body: impl Into<Bytes>, modified: Timestamp) {
         // Without a condition and a checksum a put can't be refused.
         self.inner().state.put(key, body.into(), &PutOptions::default(), modified).ok();
     }
 
-    /// Deletes an object past all faults and counts.
+    /// Deletes an object past all faults, counts and listeners.
     pub fn unseed(&self, key: &str) {
         let mut inner = self.inner();
         let now = inner.now();

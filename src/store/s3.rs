@@ -9,6 +9,7 @@ mod beside;
 mod body;
 mod client;
 mod extras;
+mod listening;
 mod listing;
 mod names;
 mod read;

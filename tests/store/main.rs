@@ -11,8 +11,11 @@ mod cost;
 mod exact;
 mod exact_for_real;
 mod faults;
+mod feeds;
 mod killed;
 mod latin;
+#[path = "../support/link.rs"]
+mod link;
 mod probing;
 #[path = "../support/proxy.rs"]
 mod proxy;

@@ -76,7 +76,11 @@ impl ObjectStore for MemoryStore {
     }
 
     async fn put(&self, key: &str, body: Bytes, options: &PutOptions) -> Result<PutReply> {
-        let put = |inner: &mut Inner| inner.state.put(key, body, options, inner.now());
+        let put = |inner: &mut Inner| {
+            let put = inner.state.put(key, body, options, inner.now())?;
+            inner.tell("s3:ObjectCreated:Put", (&self.bucket, key));
+            Ok(put)
+        };
         Ok(self.request(Verb::Put, key, put).await?.0)
     }
 
@@ -123,7 +127,9 @@ impl ObjectStore for MemoryStore {
     ) -> Result<PutReply> {
         let complete = |inner: &mut Inner| {
             let now = inner.now();
-            inner.state.complete_upload(key, upload, parts, options, now)
+            let put = inner.state.complete_upload(key, upload, parts, options, now)?;
+            inner.tell("s3:ObjectCreated:CompleteMultipartUpload", (&self.bucket, key));
+            Ok(put)
         };
         Ok(self.request(Verb::CompleteUpload, key, complete).await?.0)
     }
@@ -147,7 +153,11 @@ impl ObjectStore for MemoryStore {
     }
 
     async fn put_tags(&self, key: &str, tags: &Tags) -> Result<()> {
-        let put = |inner: &mut Inner| inner.state.put_tags(key, tags);
+        let put = |inner: &mut Inner| {
+            inner.state.put_tags(key, tags)?;
+            inner.tell("s3:ObjectCreated:PutTagging", (&self.bucket, key));
+            Ok(())
+        };
         self.request(Verb::PutTags, key, put).await.map(drop)
     }
 
@@ -158,7 +168,9 @@ impl ObjectStore for MemoryStore {
     async fn put_lock(&self, key: &str, lock: &Lock) -> Result<()> {
         let put = |inner: &mut Inner| {
             let now = inner.now();
-            inner.state.put_lock(key, lock, now)
+            inner.state.put_lock(key, lock, now)?;
+            inner.tell("s3:ObjectCreated:PutRetention", (&self.bucket, key));
+            Ok(())
         };
         self.request(Verb::PutLock, key, put).await.map(drop)
     }
@@ -166,7 +178,9 @@ impl ObjectStore for MemoryStore {
     async fn rewrite(&self, key: &str, etag: &ETag, options: &PutOptions) -> Result<PutReply> {
         let rewrite = |inner: &mut Inner| {
             let now = inner.now();
-            inner.state.rewrite(key, etag, options, now)
+            let put = inner.state.rewrite(key, etag, options, now)?;
+            inner.tell("s3:ObjectCreated:Copy", (&self.bucket, key));
+            Ok(put)
         };
         Ok(self.request(Verb::Rewrite, key, rewrite).await?.0)
     }
@@ -182,7 +196,9 @@ impl ObjectStore for MemoryStore {
     async fn delete(&self, key: &str, version: Option<&str>) -> Result<()> {
         let delete = |inner: &mut Inner| {
             let now = inner.now();
-            inner.state.delete(key, version, now)
+            inner.state.delete(key, version, now)?;
+            inner.tell("s3:ObjectRemoved:Delete", (&self.bucket, key));
+            Ok(())
         };
         self.request(Verb::Delete, key, delete).await.map(drop)
     }

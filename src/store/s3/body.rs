@@ -43,7 +43,7 @@ where
 }
 
 /// The next bytes of a body; trailers are passed over.
-async fn chunk<B: Body<Data = Bytes> + Unpin>(body: &mut B) -> Option<Result<Bytes, B::Error>> {
+pub(super) async fn chunk<B: Body<Data = Bytes> + Unpin>(body: &mut B) -> Option<Result<Bytes, B::Error>> {
     loop {
         match body.frame().await?.map(Frame::into_data) {
             Ok(Ok(data)) => return Some(Ok(data)),

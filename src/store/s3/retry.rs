@@ -93,7 +93,7 @@ impl S3Store {
     /// the caller's next try.
     pub(super) async fn once<T>(
         &self,
-        key: &str,
+        key: Option<&str>,
         attempt: impl Future<Output = Result<T, Trouble>> + Send,
     ) -> Result<T> {
         let (keys, begin) = (self.config.credentials.current(), Instant::now());
@@ -105,9 +105,9 @@ impl S3Store {
                         Kind::Unreachable(Obstacle::Failing),
                         "credentials were renewed meanwhile",
                     );
-                    return Err(trouble.into_error(self.context(Some(key))));
+                    return Err(trouble.into_error(self.context(key)));
                 }
-                Err(self.failed(trouble, Some(key), 1, begin))
+                Err(self.failed(trouble, key, 1, begin))
             }
         }
     }

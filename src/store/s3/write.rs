@@ -67,7 +67,7 @@ impl S3Store {
             let call = put_call(key, options)?.payload(Payload::Streamed(body, size));
             put_reply(&self.wire.ask(call).await?)
         };
-        let sent = self.once(key, watch.over(put, self.config.patience.body)).await;
+        let sent = self.once(Some(key), watch.over(put, self.config.patience.body)).await;
         sent.map_err(|error| watch.failure().unwrap_or(error))
     }
 
@@ -112,7 +112,7 @@ impl S3Store {
             let answer = self.wire.ask(call).await?;
             Ok(UploadedPart { part, size, etag: etag(header(answer.headers(), "etag"))? })
         };
-        let sent = self.once(key, watch.over(put, self.config.patience.body)).await;
+        let sent = self.once(Some(key), watch.over(put, self.config.patience.body)).await;
         sent.map_err(|error| watch.failure().unwrap_or(error))
     }
 
