@@ -11,6 +11,7 @@ mod observed;
 mod quantity;
 mod reference;
 mod region;
+mod served;
 
 pub use backup_sync_service::*;
 pub use database_instance::*;
@@ -18,6 +19,7 @@ pub use observed::*;
 pub use quantity::{ByteRate, HumanDuration};
 pub use reference::*;
 pub use region::*;
+pub use served::{Measure, Served};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

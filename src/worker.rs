@@ -4,12 +4,13 @@
 //! and ends with an exit code that says whose turn it is. All that it knows lies at the target: killed
 //! at any moment, the next one goes on where it was.
 
+mod draft;
 mod health;
-mod observed;
 mod outcome;
 mod position;
 mod purge;
 pub mod report;
+mod run;
 mod stores;
 mod sync;
 mod wake;

@@ -10,7 +10,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ByteRate, Credentials, HumanDuration, LocalReference, Observed};
+use super::{ByteRate, Credentials, Cycle, CycleProgress, HumanDuration, LocalReference, Observed, Served};
 
 /// Keeps full and incremental backups of an instance in a second region, and says which moments can be restored from there alone.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -348,6 +348,29 @@ pub struct AcceptedSource {
     /// Since when the instance has been gone, if it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gone_since: Option<Time>,
+}
+
+impl Served for BackupSyncService {
+    const NOUN: &'static str = "service";
+    const PLURAL: &'static str = "backupsyncservices";
+    type Cycle = Cycle;
+    type Progress = CycleProgress;
+
+    fn observed(&self) -> Option<&Observed> {
+        self.status.as_ref()?.observed.as_ref()
+    }
+
+    fn conditions(&self) -> &[Condition] {
+        self.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default()
+    }
+
+    fn last_run_request(&self) -> Option<&RunRequest> {
+        self.status.as_ref()?.last_run_request.as_ref()
+    }
+
+    fn worker(&self) -> Option<&WorkerSpec> {
+        self.spec.worker.as_ref()
+    }
 }
 
 #[cfg(test)]

@@ -1,29 +1,44 @@
 //! What a worker reports.
 
+use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BackupCounts, RecoveryWindow, TimePointBasis, Usage};
+use super::{BackupCounts, Measure, RecoveryWindow, TimePointBasis, Usage};
 
-/// A worker's whole report. Written by workers only, each time as a whole.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Observed {
+/// How far a moment that ages on its own moves before it is told.
+const NEWS: SignedDuration = SignedDuration::from_mins(1);
+
+/// The moment to tell: the earlier one while the later one is no news.
+#[must_use]
+pub fn told_anew(earlier: Option<&Time>, now: Option<Time>) -> Option<Time> {
+    match (earlier, now) {
+        (Some(before), Some(now)) if now.0.duration_since(before.0) < NEWS => Some(before.clone()),
+        (_, now) => now,
+    }
+}
+
+/// A worker's whole report: of a kind's own cycles `C`, with their own progress `P`. Written by workers
+/// only, each time as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+// The fields are optional: what they hold needs no default.
+#[serde(rename_all = "camelCase", bound(deserialize = "C: Deserialize<'de>, P: Deserialize<'de>"))]
+pub struct Observed<C = Cycle, P = CycleProgress> {
     /// Run that reports; a later run takes over by a greater id, and the earlier one stops.
     #[serde(rename = "runID")]
     pub run_id: String,
-    /// Generation of the service that the run's task was made from.
+    /// Generation of the resource that the run's task was made from.
     pub generation: i64,
     /// When this report was written.
     pub reported_at: Time,
     /// The last cycle that succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cycle: Option<Cycle>,
+    pub cycle: Option<C>,
     /// Movement in the current cycle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub progress: Option<CycleProgress>,
+    pub progress: Option<P>,
     /// Value of the annotation `farshore.dev/run-requested` that `cycle` began after.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_request: Option<String>,
@@ -72,6 +87,18 @@ pub struct Cycle {
     pub usage: Usage,
     /// Known to be missing at the target still (bases under way).
     pub pending: Pending,
+}
+
+impl Measure for Cycle {
+    fn as_of(self, earlier: &Self) -> Self {
+        Self {
+            started_at: earlier.started_at.clone(),
+            completed_at: earlier.completed_at.clone(),
+            // The RPO is measured by it.
+            covered_until: told_anew(earlier.covered_until.as_ref(), self.covered_until),
+            ..self
+        }
+    }
 }
 
 /// What is known to be missing at the target.

@@ -9,21 +9,29 @@ use std::{
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 
 use super::Error;
-use crate::backup::sync::Progress;
 
 /// Longest that nothing moves while something should: with the kubelet's three probes it takes a minute
 /// to be seen. A listing of millions of objects moves with each page.
 const STILL: Duration = Duration::from_secs(45);
 
-/// Whether the work goes on, as told by the work itself.
+/// How a run moves, as told by the work itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Movement {
+    /// Both stores have answered.
+    pub contact: bool,
+    /// Something should be moving.
+    pub busy: bool,
+    /// Requests and bytes as one number: it stands still only when nothing moves.
+    pub count: u64,
+    /// Bytes written to the target.
+    pub transferred: u64,
+}
+
+/// Whether the work goes on.
 #[derive(Debug)]
 struct Pulse {
-    /// Both stores have answered.
-    contact: bool,
+    seen: Movement,
     failing: bool,
-    busy: bool,
-    movement: u64,
-    transferred: u64,
     /// Last time that anything changed.
     moved: Instant,
 }
@@ -50,34 +58,26 @@ impl Health {
     }
 
     fn new(rest: Duration, contact: bool) -> Self {
-        let pulse = Pulse {
-            contact,
-            failing: false,
-            busy: false,
-            movement: 0,
-            transferred: 0,
-            moved: Instant::now(),
-        };
+        let seen = Movement { contact, ..Movement::default() };
+        let pulse = Pulse { seen, failing: false, moved: Instant::now() };
         Self { pulse: Arc::new(Mutex::new(pulse)), rest }
     }
 
     /// A look at both stores succeeded.
     pub fn succeed(&self) {
         let mut pulse = self.pulse.lock().unwrap_or_else(PoisonError::into_inner);
-        (pulse.contact, pulse.failing, pulse.moved) = (true, false, Instant::now());
+        (pulse.seen.contact, pulse.failing, pulse.moved) = (true, false, Instant::now());
     }
 
     /// Something moved, or came to rest. That is no success yet: requests that fail move, too.
-    pub fn follow(&self, progress: &Progress) {
+    pub fn follow(&self, now: Movement) {
         let mut pulse = self.pulse.lock().unwrap_or_else(PoisonError::into_inner);
-        if progress.movement != pulse.movement || progress.busy != pulse.busy {
+        let earlier = pulse.seen;
+        if now.count != earlier.count || now.busy != earlier.busy {
             pulse.moved = Instant::now();
         }
-        pulse.contact |= progress.pending_objects > 0;
-        pulse.failing &= progress.transferred_bytes <= pulse.transferred;
-        pulse.busy = progress.busy;
-        pulse.movement = progress.movement;
-        pulse.transferred = progress.transferred_bytes;
+        pulse.failing &= now.transferred <= earlier.transferred;
+        pulse.seen = Movement { contact: earlier.contact || now.contact, ..now };
     }
 
     /// An attempt failed.
@@ -92,10 +92,10 @@ impl Health {
         if pulse.failing {
             return Some("the last attempt failed");
         }
-        if !pulse.contact {
+        if !pulse.seen.contact {
             return Some("the stores have not answered yet");
         }
-        if pulse.busy && silence >= STILL {
+        if pulse.seen.busy && silence >= STILL {
             return Some("nothing moves");
         }
         (silence >= self.rest).then_some("the next look is overdue")
@@ -128,8 +128,8 @@ async fn ready(State(health): State<Health>) -> (StatusCode, &'static str) {
 mod tests {
     use super::*;
 
-    fn busy(movement: u64) -> Progress {
-        Progress { movement, busy: true, ..Progress::default() }
+    fn busy(count: u64) -> Movement {
+        Movement { count, busy: true, ..Movement::default() }
     }
 
     fn later(seconds: u64) -> Instant {
@@ -154,10 +154,10 @@ mod tests {
     fn p11_a_run_that_stands_still_is_seen_within_a_minute_whatever_its_interval() {
         let health = Health::every(Duration::from_mins(10));
         health.succeed();
-        health.follow(&busy(1));
+        health.follow(busy(1));
         assert_eq!(health.ailment(later(44)), None);
         assert_eq!(health.ailment(later(46)), Some("nothing moves"));
-        health.follow(&Progress { busy: false, ..busy(1) });
+        health.follow(Movement { busy: false, ..busy(1) });
         assert_eq!(health.ailment(later(46)), None, "at rest");
     }
 
@@ -165,23 +165,23 @@ mod tests {
     fn a_long_listing_is_no_illness_and_requests_that_fail_are_no_cure() {
         let health = Health::every(Duration::from_secs(10));
         health.succeed();
-        health.follow(&busy(1));
+        health.follow(busy(1));
         health.pulse.lock().unwrap().moved -= Duration::from_secs(40);
-        health.follow(&busy(2));
+        health.follow(busy(2));
         assert_eq!(health.ailment(later(40)), None, "another page has come");
         health.fail();
-        health.follow(&busy(3));
+        health.follow(busy(3));
         assert!(health.ailment(later(0)).is_some());
-        health.follow(&Progress { transferred_bytes: 1, ..busy(4) });
+        health.follow(Movement { transferred: 1, ..busy(4) });
         assert_eq!(health.ailment(later(0)), None, "bytes arrived");
     }
 
     #[test]
     fn objects_to_copy_are_known_once_both_sides_were_listed() {
         let health = Health::every(Duration::from_secs(10));
-        health.follow(&busy(5));
+        health.follow(busy(5));
         assert!(health.ailment(later(0)).is_some());
-        health.follow(&Progress { pending_objects: 1, ..busy(6) });
+        health.follow(Movement { contact: true, ..busy(6) });
         assert_eq!(health.ailment(later(0)), None);
     }
 }

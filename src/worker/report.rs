@@ -6,17 +6,16 @@
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
 use kube::{
-    Api, Client, Config, Resource, ResourceExt,
+    Api, Client, Config, ResourceExt,
     api::{Patch, PatchParams},
 };
 use serde_json::json;
 use tokio::{sync::watch, time::sleep};
 
-use super::Error;
+use super::{Error, draft::Of};
 use crate::{
-    api::{BackupSyncService, Observed},
+    api::{Measure, Observed, Served},
     task::Owner,
 };
 
@@ -26,17 +25,14 @@ pub const FIELD_MANAGER: &str = "farshore-worker";
 const PAUSE: Duration = Duration::from_secs(2);
 /// Longest time without one, so that a reader sees that somebody is there.
 const IDLE: Duration = Duration::from_mins(5);
-/// How far `coveredUntil` moves before it is told: the RPO is measured by it.
-const COVERED: SignedDuration = SignedDuration::from_mins(1);
 /// Longest that one request may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Attempts to write the last report.
 const LAST_ATTEMPTS: u32 = 3;
 
 /// Writes the reports of one run.
-#[derive(Clone)]
-pub struct Reporter {
-    services: Api<BackupSyncService>,
+pub struct Reporter<K: Served> {
+    api: Api<K>,
     owner: Owner,
 }
 
@@ -58,11 +54,11 @@ pub async fn client() -> Result<Client, Error> {
     Client::try_from(config).map_err(|error| Error::Kubernetes(error.to_string()))
 }
 
-impl Reporter {
+impl<K: Served> Reporter<K> {
     /// Reports go to the task's owner.
     #[must_use]
     pub fn new(client: Client, owner: Owner) -> Self {
-        Self { services: Api::namespaced(client, &owner.namespace), owner }
+        Self { api: Api::namespaced(client, &owner.namespace), owner }
     }
 
     /// Writes each report that differs from the one before, at most one in two seconds, until the
@@ -70,8 +66,8 @@ impl Reporter {
     ///
     /// # Errors
     /// [`Error::Superseded`] when a later run has taken over, or the resource is gone.
-    pub async fn run(self, mut reports: watch::Receiver<Observed>) -> Result<(), Error> {
-        let mut last: Option<Observed> = None;
+    pub async fn run(self, mut reports: watch::Receiver<Of<K>>) -> Result<(), Error> {
+        let mut last: Option<Of<K>> = None;
         loop {
             let report = reports.borrow_and_update().clone();
             let is_due = last.as_ref().is_none_or(|earlier| differs(earlier, &report));
@@ -95,7 +91,7 @@ impl Reporter {
         }
     }
 
-    async fn write_last(&self, last: Option<&Observed>, report: &Observed) -> Result<(), Error> {
+    async fn write_last(&self, last: Option<&Of<K>>, report: &Of<K>) -> Result<(), Error> {
         if last.is_some_and(|earlier| !differs(earlier, report)) {
             return Ok(());
         }
@@ -110,7 +106,7 @@ impl Reporter {
         Ok(())
     }
 
-    async fn write(&self, report: &Observed) -> Written {
+    async fn write(&self, report: &Of<K>) -> Written {
         match tokio::time::timeout(PATIENCE, self.try_write(report)).await {
             Ok(Ok(written)) => written,
             Ok(Err(kube::Error::Api(status))) if status.is_not_found() => {
@@ -121,19 +117,19 @@ impl Reporter {
         }
     }
 
-    async fn try_write(&self, report: &Observed) -> Result<Written, kube::Error> {
-        let service = self.services.get(&self.owner.name).await?;
-        if let Some(why) = superseded(&service, &self.owner, &report.run_id) {
+    async fn try_write(&self, report: &Of<K>) -> Result<Written, kube::Error> {
+        let object = self.api.get(&self.owner.name).await?;
+        if let Some(why) = superseded(&object, &self.owner, &report.run_id) {
             return Ok(Written::Superseded(why));
         }
         let patch = json!({
-            "apiVersion": BackupSyncService::api_version(&()),
-            "kind": BackupSyncService::kind(&()),
-            "metadata": {"name": self.owner.name, "resourceVersion": service.resource_version()},
+            "apiVersion": K::api_version(&()),
+            "kind": K::kind(&()),
+            "metadata": {"name": self.owner.name, "resourceVersion": object.resource_version()},
             "status": {"observed": report},
         });
         let params = PatchParams::apply(FIELD_MANAGER);
-        match self.services.patch_status(&self.owner.name, &params, &Patch::Apply(patch)).await {
+        match self.api.patch_status(&self.owner.name, &params, &Patch::Apply(patch)).await {
             Ok(_) => Ok(Written::Yes),
             Err(kube::Error::Api(status)) if status.is_conflict() => Ok(Written::NotYet(status.message)),
             Err(error) => Err(error),
@@ -146,35 +142,29 @@ impl Reporter {
 }
 
 /// Why our reports are not wanted any more, if so.
-pub(super) fn superseded(service: &BackupSyncService, owner: &Owner, run_id: &str) -> Option<String> {
+pub(super) fn superseded<K: Served>(object: &K, owner: &Owner, run_id: &str) -> Option<String> {
     let name = &owner.name;
-    if service.uid().as_deref() != Some(&owner.uid) {
+    if object.uid().as_deref() != Some(&owner.uid) {
         return Some(format!("{name} was created anew"));
     }
-    if service.meta().deletion_timestamp.is_some() {
+    if object.meta().deletion_timestamp.is_some() {
         return Some(format!("{name} is being deleted"));
     }
-    let observed = service.status.as_ref()?.observed.as_ref()?;
+    let observed = object.observed()?;
     (observed.run_id.as_str() > run_id).then(|| format!("run {} has taken over {name}", observed.run_id))
 }
 
 /// Whether a report says anything that a reader should know at once. Its moment is no news by itself, nor
 /// is another cycle that found everything as it was.
-fn differs(earlier: &Observed, report: &Observed) -> bool {
+fn differs<C: Measure, P: Clone + PartialEq>(earlier: &Observed<C, P>, report: &Observed<C, P>) -> bool {
     let mut report = Observed { reported_at: earlier.reported_at.clone(), ..report.clone() };
-    if let (Some(before), Some(cycle)) = (&earlier.cycle, &mut report.cycle) {
-        cycle.started_at.clone_from(&before.started_at);
-        cycle.completed_at.clone_from(&before.completed_at);
-        if let (Some(before), Some(covered)) = (&before.covered_until, &mut cycle.covered_until)
-            && covered.0.duration_since(before.0) < COVERED
-        {
-            covered.clone_from(before);
-        }
+    if let Some(before) = &earlier.cycle {
+        report.cycle = report.cycle.map(|cycle| cycle.as_of(before));
     }
     report != *earlier
 }
 
-fn idle_for_long(last: Option<&Observed>, report: &Observed) -> bool {
+fn idle_for_long<C, P>(last: Option<&Observed<C, P>>, report: &Observed<C, P>) -> bool {
     last.is_some_and(|earlier| {
         let age = report.reported_at.0.duration_since(earlier.reported_at.0);
         age.unsigned_abs() >= IDLE
@@ -186,6 +176,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
+    use crate::api::BackupSyncService;
 
     fn observed(second: i64, change: serde_json::Value) -> Observed {
         let at = |second| Timestamp::from_second(second).unwrap().to_string();

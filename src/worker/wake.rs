@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::report::superseded;
 use crate::{
-    api::{BackupSyncService, RUN_REQUESTED},
+    api::{RUN_REQUESTED, Served},
     task::Owner,
 };
 
@@ -25,16 +25,16 @@ pub enum News {
 }
 
 /// Sends news until the receiver closes. An API server that is down is asked again, with pauses.
-pub async fn watch(client: Client, owner: Owner, run_id: String, news: mpsc::Sender<News>) {
-    let services: Api<BackupSyncService> = Api::namespaced(client, &owner.namespace);
+pub async fn watch<K: Served>(client: Client, owner: Owner, run_id: String, news: mpsc::Sender<News>) {
+    let api: Api<K> = Api::namespaced(client, &owner.namespace);
     let config = watcher::Config::default().fields(&format!("metadata.name={}", owner.name));
-    let mut changes = pin!(watcher(services, config).default_backoff().applied_objects());
+    let mut changes = pin!(watcher(api, config).default_backoff().applied_objects());
     let mut last = None;
     while let Some(change) = changes.next().await {
-        let Ok(service) = change else { continue };
-        let told = match superseded(&service, &owner, &run_id) {
+        let Ok(object) = change else { continue };
+        let told = match superseded(&object, &owner, &run_id) {
             Some(why) => Some(News::Superseded(why)),
-            None => requested(&service).filter(|value| last.as_ref() != Some(value)).map(|value| {
+            None => requested(&object).filter(|value| last.as_ref() != Some(value)).map(|value| {
                 last = Some(value.clone());
                 News::Requested(value)
             }),
@@ -48,12 +48,11 @@ pub async fn watch(client: Client, owner: Owner, run_id: String, news: mpsc::Sen
 }
 
 /// The request that waits. One that an earlier run honoured is none: the same value is a no-op (`P09`).
-fn requested(service: &BackupSyncService) -> Option<String> {
-    let value = service.annotations().get(RUN_REQUESTED)?;
+fn requested<K: Served>(object: &K) -> Option<String> {
+    let value = object.annotations().get(RUN_REQUESTED)?;
     value.parse::<jiff::Timestamp>().ok()?;
-    let status = service.status.as_ref();
-    let by_controller = status.and_then(|status| Some(&status.last_run_request.as_ref()?.requested_at));
-    let by_worker = status.and_then(|status| status.observed.as_ref()?.run_request.as_ref());
+    let by_controller = object.last_run_request().map(|request| &request.requested_at);
+    let by_worker = object.observed().and_then(|observed| observed.run_request.as_ref());
     (by_controller != Some(value) && by_worker != Some(value)).then(|| value.clone())
 }
 
@@ -62,6 +61,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::api::BackupSyncService;
 
     const VALUE: &str = "2026-11-21T08:00:00Z";
 

@@ -1,0 +1,47 @@
+//! What a worker serves, whatever its kind.
+
+use std::fmt::Debug;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{Resource, core::NamespaceResourceScope};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{Observed, RunRequest, WorkerSpec};
+
+/// A resource that a worker serves: what controller and worker need to know of it.
+pub trait Served:
+    Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+    + Clone
+    + Debug
+    + Serialize
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
+    /// What it is called in messages, and in labels: `service`.
+    const NOUN: &'static str;
+    /// Plural of the kind, as in URLs and rights.
+    const PLURAL: &'static str;
+    /// What its worker measures in a cycle that succeeded.
+    type Cycle: Measure;
+    /// Movement in the current cycle.
+    type Progress: Clone + Debug + PartialEq + Serialize + Send + Sync + 'static;
+
+    /// The worker's own report.
+    fn observed(&self) -> Option<&Observed<Self::Cycle, Self::Progress>>;
+    /// Conditions as they are.
+    fn conditions(&self) -> &[Condition];
+    /// The last request of `farshore.dev/run-requested` that was honoured.
+    fn last_run_request(&self) -> Option<&RunRequest>;
+    /// How its worker's pods are run.
+    fn worker(&self) -> Option<&WorkerSpec>;
+}
+
+/// What a worker measures in a cycle.
+pub trait Measure: Clone + Debug + PartialEq + Serialize + Send + Sync + 'static {
+    /// The same, with the moments of an earlier one where these are all that is new: another cycle that
+    /// found everything as it was is no news.
+    #[must_use]
+    fn as_of(self, earlier: &Self) -> Self;
+}

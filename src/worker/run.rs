@@ -1,0 +1,192 @@
+//! One run under way, whatever its engine: what it tells goes into the report, and what ends it is seen.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Error, Start,
+    draft::{Draft, Of, Told},
+    health::{self, Health},
+    report::{self, Reporter},
+    wake::{self, News},
+};
+use crate::{api::Served, task::Owner};
+
+/// Updates under way: engines sample their progress, so that a few are enough.
+const UPDATES: usize = 16;
+
+/// What an engine is given to work with.
+pub struct Strings<U> {
+    /// Asks for a cycle now.
+    pub run_now: mpsc::Receiver<()>,
+    /// Cancelled: stop at a safe point.
+    pub hand_over: CancellationToken,
+    /// What it tells.
+    pub updates: mpsc::Sender<U>,
+}
+
+/// How long a run goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lasting {
+    /// Until its one cycle is over.
+    Cycle,
+    /// For this long; it ends at a safe point.
+    Shift(Duration),
+}
+
+/// A run of a kind: its report, and who reads it.
+pub struct Run<K: Served> {
+    draft: Draft<K>,
+    reports: watch::Sender<Of<K>>,
+    health: Health,
+    news: mpsc::Receiver<News>,
+    reporter: JoinHandle<Result<(), Error>>,
+}
+
+/// Serves `owner` with an engine until it is over, and reports.
+///
+/// `engine` builds the engine's work; what it can't build is reported, too.
+///
+/// # Errors
+/// See [`Error`]; the last report says the same.
+pub async fn serve<K, U, F>(
+    start: &Start,
+    (owner, known): (&Owner, Option<K::Cycle>),
+    (health, lasting): (Health, Lasting),
+    engine: impl FnOnce(Strings<U>) -> Result<F, Error> + Send,
+) -> Result<(), Error>
+where
+    K: Served,
+    U: Into<Told<K>> + Send + 'static,
+    F: Future<Output = Result<(), Error>> + Send + 'static,
+{
+    let client = report::client().await?;
+    let draft = Draft::<K>::new(&start.run_id, owner.generation, known, Timestamp::now());
+    let (reports, newest_report) = watch::channel(draft.observed().clone());
+    let reporter = tokio::spawn(Reporter::<K>::new(client.clone(), owner.clone()).run(newest_report));
+    let (tell, news) = mpsc::channel(1);
+    let watching = tokio::spawn(wake::watch::<K>(client, owner.clone(), start.run_id.clone(), tell));
+    let run = Run { draft, reports, health: health.clone(), news, reporter };
+    let ended = tokio::select! {
+        ended = run.until_over(lasting, engine) => ended,
+        broken = health::serve(health, start.listen) => Err(broken),
+    };
+    watching.abort();
+    ended
+}
+
+impl<K: Served> Run<K> {
+    async fn until_over<U, F>(
+        mut self,
+        lasting: Lasting,
+        engine: impl FnOnce(Strings<U>) -> Result<F, Error>,
+    ) -> Result<(), Error>
+    where
+        U: Into<Told<K>> + Send + 'static,
+        F: Future<Output = Result<(), Error>> + Send + 'static,
+    {
+        let hand_over = CancellationToken::new();
+        let (wake, run_now) = mpsc::channel(1);
+        let (updates, told) = mpsc::channel(UPDATES);
+        let worked = match engine(Strings { run_now, hand_over: hand_over.clone(), updates }) {
+            Ok(engine) => self.follow(tokio::spawn(engine), told, (lasting, hand_over, wake)).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &worked {
+            self.health.fail();
+            if !matches!(error, Error::Superseded(_)) {
+                self.draft.end(error, Timestamp::now());
+            }
+        }
+        let superseded = matches!(worked, Err(Error::Superseded(_)));
+        self.publish();
+        drop(self.reports);
+        if !superseded {
+            join(&mut self.reporter).await?;
+        }
+        worked
+    }
+
+    async fn follow<U: Into<Told<K>>>(
+        &mut self,
+        mut engine: JoinHandle<Result<(), Error>>,
+        mut told: mpsc::Receiver<U>,
+        (lasting, hand_over, wake): (Lasting, CancellationToken, mpsc::Sender<()>),
+    ) -> Result<(), Error> {
+        let mut terminated = signal(SignalKind::terminate()).map_err(|e| Error::Broken(e.to_string()))?;
+        let shift_over = tokio::time::sleep(match lasting {
+            // A Job for one cycle has its own deadline.
+            Lasting::Cycle => Duration::from_hours(7 * 24),
+            Lasting::Shift(length) => length,
+        });
+        tokio::pin!(shift_over);
+        loop {
+            tokio::select! {
+                ended = &mut engine => {
+                    while let Ok(update) = told.try_recv() {
+                        self.take(update.into());
+                    }
+                    return ended.map_err(|e| Error::Broken(e.to_string()))?;
+                }
+                Some(update) = told.recv() => self.take(update.into()),
+                news = self.news.recv() => match news {
+                    Some(News::Requested(value)) => {
+                        self.draft.request(&value, Timestamp::now());
+                        if wake.try_send(()).is_err() {
+                            tracing::debug!("the run is awake already");
+                        }
+                    }
+                    Some(News::Superseded(why)) => {
+                        engine.abort();
+                        return Err(Error::Superseded(why));
+                    }
+                    None => {
+                        engine.abort();
+                        return Err(Error::Broken("the resource is not watched any more".to_owned()));
+                    }
+                },
+                ended = &mut self.reporter => {
+                    engine.abort();
+                    return ended.map_err(|e| Error::Broken(e.to_string()))?;
+                }
+                _ = terminated.recv(), if !hand_over.is_cancelled() => {
+                    hand_over.cancel();
+                    if lasting == Lasting::Cycle {
+                        engine.abort();
+                        return Err(Error::Terminated);
+                    }
+                }
+                () = &mut shift_over, if !hand_over.is_cancelled() => hand_over.cancel(),
+            }
+        }
+    }
+
+    fn take(&mut self, told: Told<K>) {
+        match &told {
+            Told::Failed { reason, message, .. } => {
+                tracing::warn!(reason, "{message}");
+                self.health.fail();
+            }
+            Told::Done { .. } => self.health.succeed(),
+            Told::Moved { movement, .. } => self.health.follow(*movement),
+        }
+        self.draft.take(told, Timestamp::now());
+        self.publish();
+    }
+
+    fn publish(&self) {
+        // Without a receiver the reporter has ended, which the loop sees by itself.
+        self.reports.send_replace(self.draft.observed().clone());
+    }
+}
+
+async fn join(task: &mut JoinHandle<Result<(), Error>>) -> Result<(), Error> {
+    task.await.map_err(|error| Error::Broken(error.to_string()))?
+}
