@@ -26,6 +26,7 @@
 
 mod backoff;
 mod breaker;
+mod changes;
 mod context;
 mod error;
 mod events;
@@ -43,6 +44,7 @@ mod server;
 mod service;
 mod status;
 mod watch;
+mod work;
 
 pub use breaker::Pauses;
 pub use error::Error;

@@ -90,6 +90,10 @@ pub struct Cycle {
 }
 
 impl Measure for Cycle {
+    fn completed_at(&self) -> Time {
+        self.completed_at.clone()
+    }
+
     fn as_of(self, earlier: &Self) -> Self {
         Self {
             started_at: earlier.started_at.clone(),

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{Resource, core::NamespaceResourceScope};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -40,6 +40,8 @@ pub trait Served:
 
 /// What a worker measures in a cycle.
 pub trait Measure: Clone + Debug + PartialEq + Serialize + Send + Sync + 'static {
+    /// When it ended.
+    fn completed_at(&self) -> Time;
     /// The same, with the moments of an earlier one where these are all that is new: another cycle that
     /// found everything as it was is no news.
     #[must_use]

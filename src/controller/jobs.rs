@@ -8,13 +8,12 @@ use k8s_openapi::api::{
 use kube::ResourceExt;
 
 use super::names;
-use crate::task::{ExitCode, LastWords};
+use crate::{
+    api::{GROUP, Served},
+    task::{ExitCode, LastWords},
+};
 
-/// Annotation of Jobs and pods: name of the service. Too long for a label.
-pub const SERVICE: &str = "farshore.dev/service";
-/// Label of Jobs and pods: UID of the service.
-pub const SERVICE_UID: &str = "farshore.dev/service-uid";
-/// Label of Jobs and pods: `sync` or `purge`.
+/// Label of Jobs and pods: `sync`, `purge` or `replicate`.
 pub const WORK: &str = "farshore.dev/work";
 /// Annotation of Jobs: id of the run.
 pub const RUN_ID: &str = "farshore.dev/run-id";
@@ -26,6 +25,19 @@ pub const CONFIG_MAP: &str = "farshore.dev/config-map";
 pub const ATTEMPT: &str = "farshore.dev/attempt";
 /// Annotation of Jobs: the request that it was made for.
 pub const RUN_REQUEST: &str = crate::api::RUN_REQUESTED;
+
+/// Annotation of Jobs and pods: name of what the worker serves, as `farshore.dev/service`. A label of the
+/// same name, for people, has as much of it as a label can hold.
+#[must_use]
+pub fn name_key<K: Served>() -> String {
+    format!("{GROUP}/{}", K::NOUN)
+}
+
+/// Label of Jobs and pods: UID of what the worker serves, as `farshore.dev/service-uid`.
+#[must_use]
+pub fn uid_key<K: Served>() -> String {
+    format!("{GROUP}/{}-uid", K::NOUN)
+}
 
 /// Two words of the kubelet for one thing that it alternates between.
 const IMAGE: &str = "ImagePullBackOff";

@@ -2,17 +2,17 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use futures::{FutureExt, future::BoxFuture};
+use futures::FutureExt;
 use k8s_openapi::api::{
     batch::v1::Job,
-    core::v1::{Namespace, ObjectReference, Pod},
+    core::v1::{Namespace, Pod},
 };
 use kube::{
-    Api, Client, Config, CustomResourceExt, Resource, ResourceExt,
+    Api, Client, Config, CustomResourceExt, Resource,
     api::ListParams,
     core::{DeserializeGuard, NamespaceResourceScope, PartialObjectMeta},
     runtime::{
-        reflector::{self, ObjectRef, store::Writer},
+        reflector::{self, store::Writer},
         watcher,
     },
 };
@@ -21,9 +21,8 @@ use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Context, Error, Options,
-    context::{Caches, Queues, uid_of},
-    events::Announcement,
+    Context, Error, Options, changes,
+    context::{Caches, Queues},
     instance,
     lease::Elector,
     metrics::{Reconciles, Resources},
@@ -261,166 +260,39 @@ async fn all_listed(caches: &Caches) -> bool {
     listed
 }
 
+/// Spawns a watch a kind.
+struct Watches<'a> {
+    tasks: &'a mut Tasks,
+    context: &'a Arc<Context>,
+}
+
+impl Watches<'_> {
+    fn spawn<K, F>(
+        &mut self,
+        apis: Vec<Api<DeserializeGuard<K>>>,
+        config: watcher::Config,
+        writer: Writer<K>,
+        tell: fn(Arc<Context>, Seen<K>) -> F,
+    ) where
+        K: Watched,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let context = Arc::clone(self.context);
+        let watching = watch(apis, config, writer, move |seen| tell(Arc::clone(&context), seen).boxed());
+        self.tasks.spawn("watch", watching.map(Ok));
+    }
+}
+
 fn spawn_watches(tasks: &mut Tasks, client: &Client, writers: Writers, context: &Arc<Context>) {
-    let options = &context.options;
-    let all = watcher::Config::default();
-    let ours = watcher::Config::default().labels(MANAGED);
+    let all = watcher::Config::default;
+    let ours = || watcher::Config::default().labels(MANAGED);
     let Writers { regions, instances, services, jobs, pods, namespaces } = writers;
-    let spawn = |tasks: &mut Tasks, part: BoxFuture<'static, ()>| {
-        tasks.spawn("watch", part.map(Ok));
-    };
-    let tell = |context: &Arc<Context>| Arc::clone(context);
-    let c = tell(context);
-    spawn(
-        tasks,
-        watch(vec![Api::all(client.clone())], all.clone(), regions, move |seen| {
-            region_seen(Arc::clone(&c), seen).boxed()
-        })
-        .boxed(),
-    );
-    let c = tell(context);
-    spawn(
-        tasks,
-        watch(apis(client, options), all.clone(), instances, move |seen| {
-            instance_seen(Arc::clone(&c), seen).boxed()
-        })
-        .boxed(),
-    );
-    let c = tell(context);
-    spawn(
-        tasks,
-        watch(apis(client, options), all.clone(), services, move |seen| {
-            service_seen(Arc::clone(&c), seen).boxed()
-        })
-        .boxed(),
-    );
-    let c = tell(context);
-    spawn(
-        tasks,
-        watch(apis::<Job>(client, options), ours.clone(), jobs, move |seen| {
-            child_seen(Arc::clone(&c), seen).boxed()
-        })
-        .boxed(),
-    );
-    let c = tell(context);
-    spawn(
-        tasks,
-        watch(apis::<Pod>(client, options), ours, pods, move |seen| child_seen(Arc::clone(&c), seen).boxed())
-            .boxed(),
-    );
-    let c = tell(context);
-    spawn(
-        tasks,
-        watch(vec![Api::all(client.clone())], all, namespaces, move |seen| {
-            namespace_seen(Arc::clone(&c), seen).boxed()
-        })
-        .boxed(),
-    );
-}
-
-async fn send<K: Watched>(queue: &mpsc::Sender<ObjectRef<K>>, object: ObjectRef<K>) {
-    // Closed only when the process ends.
-    drop(queue.send(object).await);
-}
-
-async fn send_services(context: &Context, concerned: impl Fn(&BackupSyncService) -> bool) {
-    for service in context.caches.services.state() {
-        if concerned(&service) {
-            send(&context.queues.services, ObjectRef::from_obj(service.as_ref())).await;
-        }
-    }
-}
-
-/// The object if it is there or gone; one that can't be read is told of, once a text.
-async fn readable<K: Watched>(context: &Context, seen: Seen<K>) -> Option<K> {
-    match seen {
-        Seen::There(object) => Some(object),
-        Seen::Gone(object) => {
-            context.forget(&uid_of(&object));
-            Some(object)
-        }
-        Seen::Malformed { object, uid, error } => {
-            if context.is_news(&uid, "malformed", &error) {
-                let about = ObjectReference {
-                    api_version: Some(K::api_version(&()).into_owned()),
-                    kind: Some(K::kind(&()).into_owned()),
-                    namespace: object.namespace.clone(),
-                    name: Some(object.name.clone()),
-                    uid: Some(uid),
-                    ..ObjectReference::default()
-                };
-                let note = format!(
-                    "{} can't be read and is left as it was: {error}; correct it and apply it again",
-                    object.name
-                );
-                context.recorder.announce(&about, &Announcement::warning("Malformed", note)).await;
-            }
-            None
-        }
-    }
-}
-
-async fn region_seen(context: Arc<Context>, seen: Seen<Region>) {
-    let Some(region) = readable(&context, seen).await else { return };
-    let name = region.name_any();
-    send(&context.queues.regions, ObjectRef::from_obj(&region)).await;
-    for instance in context.caches.instances.state() {
-        if instance.spec.region == name {
-            send(&context.queues.instances, ObjectRef::from_obj(instance.as_ref())).await;
-        }
-    }
-    send_services(&context, |service| {
-        let namespace = service.namespace().unwrap_or_default();
-        let source = || {
-            context
-                .instance(&namespace, &service.spec.instance_ref.name)
-                .is_some_and(|i| i.spec.region == name)
-        };
-        service.spec.target.region == name || source()
-    })
-    .await;
-}
-
-async fn instance_seen(context: Arc<Context>, seen: Seen<DatabaseInstance>) {
-    let Some(instance) = readable(&context, seen).await else { return };
-    send(&context.queues.instances, ObjectRef::from_obj(&instance)).await;
-    // Its region may not have been asked before somebody needed it.
-    send(&context.queues.regions, ObjectRef::new(&instance.spec.region)).await;
-    send_services(&context, |service| {
-        service.namespace() == instance.namespace() && service.spec.instance_ref.name == instance.name_any()
-    })
-    .await;
-}
-
-async fn service_seen(context: Arc<Context>, seen: Seen<BackupSyncService>) {
-    let gone = matches!(seen, Seen::Gone(_));
-    let Some(service) = readable(&context, seen).await else { return };
-    if !gone {
-        send(&context.queues.services, ObjectRef::from_obj(&service)).await;
-    }
-    let instance =
-        ObjectRef::new(&service.spec.instance_ref.name).within(&service.namespace().unwrap_or_default());
-    send(&context.queues.instances, instance).await;
-    if gone {
-        // Whoever was refused for its sake may be accepted now.
-        send_services(&context, |other| !service::is_accepted(other)).await;
-    }
-}
-
-async fn child_seen<K: Watched>(context: Arc<Context>, seen: Seen<K>) {
-    let Some(child) = readable(&context, seen).await else { return };
-    if let Some(name) = child.annotations().get(super::jobs::SERVICE) {
-        let service = ObjectRef::new(name).within(&child.namespace().unwrap_or_default());
-        send(&context.queues.services, service).await;
-    }
-}
-
-async fn namespace_seen(context: Arc<Context>, seen: Seen<PartialObjectMeta<Namespace>>) {
-    let Some(namespace) = readable(&context, seen).await else { return };
-    if namespace.metadata.deletion_timestamp.is_some() {
-        send_services(&context, |service| {
-            service.namespace().as_deref() == namespace.metadata.name.as_deref()
-        })
-        .await;
-    }
+    let options = &context.options;
+    let mut watches = Watches { tasks, context };
+    watches.spawn(vec![Api::all(client.clone())], all(), regions, changes::region_seen);
+    watches.spawn(apis(client, options), all(), instances, changes::instance_seen);
+    watches.spawn(apis(client, options), all(), services, changes::service_seen);
+    watches.spawn(apis::<Job>(client, options), ours(), jobs, changes::child_seen);
+    watches.spawn(apis::<Pod>(client, options), ours(), pods, changes::child_seen);
+    watches.spawn(vec![Api::all(client.clone())], all(), namespaces, changes::namespace_seen);
 }

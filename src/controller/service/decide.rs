@@ -7,51 +7,33 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
 use super::{
-    deletion, findings,
-    measured::measured,
-    objects::{self, Children, Work},
+    deletion,
+    measured::{is_measured, measured},
     observe::{Instance, Observed},
-    plan::{Plan, Wish, plan},
     standing::Standing,
-    status::{Blocked, View, outage},
-    task, words,
+    status::View,
+    task,
 };
 use crate::{
     api::{
-        AcceptedSource, BackupSyncService, BackupSyncServiceStatus, DeletionPolicy, FailureSide,
-        RUN_REQUESTED, Region, ServicePhase,
-        condition::{self, ACCEPTED, READY, RECONCILING, STALLED, Verdict},
+        AcceptedSource, BackupSyncService, BackupSyncServiceStatus, DeletionPolicy, Served, ServicePhase,
+        condition::{ACCEPTED, Verdict},
     },
     controller::{
         Error, Options,
         events::Announcement,
-        names,
         status::{Said, conditions},
+        work::{
+            act, findings,
+            health::Blocked,
+            next::{Need, Next, all, bounded, earliest, next, regions_block},
+            request, standing, words,
+        },
     },
 };
 
-/// What shall be done, in this order.
-#[derive(Default)]
-pub struct Decision {
-    /// True: the finalizer shall be there; false: it shall not.
-    pub finalizer: Option<bool>,
-    /// `None`: the service is on its way out, or another's.
-    pub status: Option<BackupSyncServiceStatus>,
-    /// Names of Jobs that shall go, with the `ConfigMaps` that go with them.
-    pub end: Vec<(String, Option<String>)>,
-    /// A Job that shall be, with all that it needs.
-    pub start: Option<Box<Children>>,
-    /// The service shall be deleted: its instance is gone.
-    pub delete: bool,
-    pub announcements: Vec<Announcement>,
-    /// Told when the text is new.
-    pub news: Vec<(String, Announcement)>,
-    /// About the namespace, in `default`.
-    pub obituary: Option<Announcement>,
-    /// Region to be asked at once.
-    pub nudge: Option<String>,
-    pub next_look: Duration,
-}
+/// What shall be done about a service.
+pub type Decision = act::Decision<BackupSyncServiceStatus>;
 
 /// Decides on a service.
 ///
@@ -82,13 +64,9 @@ pub fn decide(
         }
     };
     if let Some(status) = &decision.status {
-        let old = service.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-        decision.announcements.extend(words::changes(old, &status.conditions));
+        decision.announcements.extend(words::changes(service.conditions(), &status.conditions));
     }
-    let longest = options.timing.recheck.max(Duration::from_secs(1));
-    if decision.next_look.is_zero() || decision.next_look > longest {
-        decision.next_look = longest;
-    }
+    decision.next_look = bounded(decision.next_look, options);
     Ok(decision)
 }
 
@@ -96,13 +74,8 @@ fn other_region(service: &BackupSyncService, silent: bool, now: Timestamp) -> De
     if silent || service.metadata.deletion_timestamp.is_some() {
         return Decision::default();
     }
-    let region = &service.spec.target.region;
-    let message = format!(
-        "no controller here serves region {region}; run one with --regions {region}, or choose another spec.target.region"
-    );
-    let said =
-        [READY, ACCEPTED].map(|type_| (type_, Verdict::False, "OtherRegion".to_owned(), message.clone()));
-    Decision { status: Some(outside(service, said.to_vec(), now)), ..Decision::default() }
+    let said = standing::other_region(&service.spec.target.region);
+    Decision { status: Some(outside(service, said, now)), ..Decision::default() }
 }
 
 /// Status of a service that is not accepted; what was accepted before stays known for the purge.
@@ -125,19 +98,11 @@ fn out(
     (waiting, reason, message): (bool, &str, String),
     now: Timestamp,
 ) -> Decision {
-    let say = |type_, verdict| (type_, verdict, reason.to_owned(), message.clone());
-    // Waiting heals by itself; what is refused needs a person.
-    let kstatus = if waiting { RECONCILING } else { STALLED };
-    let said = vec![say(READY, Verdict::False), say(ACCEPTED, Verdict::False), say(kstatus, Verdict::True)];
+    let said = standing::out(waiting, reason, &message);
     Decision {
         status: Some(outside(service, said, now)),
         // Accepted before, for another source: its worker must not go on.
-        end: observed
-            .syncs
-            .iter()
-            .filter(|job| !job.deleting)
-            .map(|job| (job.name.clone(), Some(job.config_map.clone())))
-            .collect(),
+        end: all(&observed.syncs),
         // What it waits for is watched; this is for what was missed.
         next_look: Duration::from_secs(15),
         ..Decision::default()
@@ -152,7 +117,7 @@ fn accepted(
     now: Timestamp,
 ) -> Result<Decision, Error> {
     let blocked = blocked(observed, options, orphan);
-    let view = View { service, observed, blocked: blocked.as_ref(), timing: &options.timing, now };
+    let view = View::new(service, observed, blocked.as_ref(), (&options.timing, now));
     let message = format!(
         "service {} copies the backups of DatabaseInstance {} from region {} to region {}",
         service.name_any(),
@@ -170,42 +135,14 @@ fn accepted(
     };
     let mut looks = vec![told.look];
     if service.spec.suspend {
-        decision.end = all(observed);
-    } else if let Some((children, plan)) = next_job(service, observed, (options, blocked.is_some()), now)? {
-        decision.end = with_tasks(observed, &plan.end, children.as_deref());
-        decision.start = children;
-        looks.push(plan.look);
+        decision.end = all(&observed.syncs);
+    } else if let Some(next) = next_job(service, observed, (options, blocked.is_some()), now)? {
+        (decision.start, decision.end) = (next.start, next.end);
+        looks.push(next.look);
     }
     decision.status = Some(BackupSyncServiceStatus { source: Some(source), ..told.status });
-    decision.next_look = earliest(looks, now);
+    decision.next_look = earliest(&looks, now);
     Ok(decision)
-}
-
-/// Time until the earliest moment; zero for none.
-fn earliest(moments: Vec<Option<Timestamp>>, now: Timestamp) -> Duration {
-    let Some(at) = moments.into_iter().flatten().min() else { return Duration::ZERO };
-    let wait = Duration::try_from(now.duration_until(at)).unwrap_or_default();
-    wait + Duration::from_millis(100)
-}
-
-fn all(observed: &Observed) -> Vec<(String, Option<String>)> {
-    let jobs = observed.syncs.iter().filter(|job| !job.deleting);
-    jobs.map(|job| (job.name.clone(), Some(job.config_map.clone()))).collect()
-}
-
-/// A task goes with the last Job that has it.
-fn with_tasks(
-    observed: &Observed,
-    end: &[String],
-    start: Option<&Children>,
-) -> Vec<(String, Option<String>)> {
-    let kept = |map: &String| {
-        let others = observed.syncs.iter().filter(|job| !end.contains(&job.name));
-        others.map(|job| &job.config_map).any(|other| other == map)
-            || start.is_some_and(|start| start.config_map.metadata.name.as_ref() == Some(map))
-    };
-    let ending = observed.syncs.iter().filter(|job| end.contains(&job.name));
-    ending.map(|job| (job.name.clone(), Some(job.config_map.clone()).filter(|map| !kept(map)))).collect()
 }
 
 /// What keeps Jobs from being started.
@@ -213,42 +150,8 @@ fn blocked(observed: &Observed, options: &Options, orphan: Option<(String, Strin
     if let Some((reason, message)) = orphan {
         return Some(Blocked { side: None, reason, message, permanent: false });
     }
-    let sides =
-        [(FailureSide::Source, &observed.source_region), (FailureSide::Target, &observed.target_region)];
-    sides.into_iter().find_map(|(side, region)| region_blocks(side, region.as_ref(), options))
+    regions_block(observed.source_region.as_ref(), observed.target_region.as_ref(), options)
 }
-
-fn region_blocks(side: FailureSide, region: Option<&Region>, options: &Options) -> Option<Blocked> {
-    let Some(region) = region else {
-        return Some(Blocked {
-            side: Some(side),
-            reason: "UnknownRegion".to_owned(),
-            message: format!(
-                "the Region of its {side:?} is not there any more; ask an administrator to create it again"
-            ),
-            permanent: false,
-        });
-    };
-    options.timing.probes?;
-    if let Some((reason, message)) = outage(region) {
-        let permanent =
-            region.status.as_ref().is_some_and(|status| condition::is_true(&status.conditions, STALLED));
-        return Some(Blocked { side: Some(side), reason, message, permanent });
-    }
-    let asked =
-        region.status.as_ref().is_some_and(|status| status.observed_generation == region.metadata.generation);
-    (!asked).then(|| Blocked {
-        side: None,
-        reason: "RegionNotAsked".to_owned(),
-        message: format!(
-            "region {} has not been asked yet whether it answers; it will be within seconds",
-            region.name_any()
-        ),
-        permanent: false,
-    })
-}
-
-type Next = (Option<Box<Children>>, Plan);
 
 fn next_job(
     service: &BackupSyncService,
@@ -257,42 +160,21 @@ fn next_job(
     now: Timestamp,
 ) -> Result<Option<Next>, Error> {
     let regions = observed.source_region.as_ref().zip(observed.target_region.as_ref());
-    let Some(((source, target), instance)) = regions.zip(observed.instance.get()) else { return Ok(None) };
-    let Some(task) = task::sync(service, instance, (source, target), options) else { return Ok(None) };
-    let written = task::write(&task)?;
+    let Some((regions, instance)) = regions.zip(observed.instance.get()) else { return Ok(None) };
+    let Some(task) = task::sync(service, instance, regions, options) else { return Ok(None) };
     let crate::task::Work::Sync(sync) = &task.work else { return Ok(None) };
-    let uid = service.uid().unwrap_or_default();
-    let request = pending_request(service);
-    let wish = Wish {
-        uid: &uid,
-        task: &written.work,
+    let need = Need {
+        task: &task,
+        work: &task::sync_work(service, instance, sync.mode),
         mode: sync.mode,
         interval: service.spec.interval.get(),
         jobs: &observed.syncs,
         last_cycle: last_cycle(service),
-        request: request.as_deref(),
-        healed: healed(source).max(healed(target)),
-        created: service.metadata.creation_timestamp.as_ref().map_or(now, |time| time.0),
+        last_run: observed.last_run.as_deref(),
+        regions,
+        blocked,
     };
-    let mut plan = plan(&wish, &options.timing, now);
-    // A shift that goes on for another task ends at once, whether its successor can start or not.
-    let start = plan.start.take().filter(|_| !blocked);
-    let children = start.map(|start| {
-        let earlier = service
-            .status
-            .as_ref()
-            .and_then(|status| status.observed.as_ref())
-            .map(|report| report.run_id.clone());
-        let newest = observed.syncs.iter().map(|job| job.run_id.clone()).max();
-        let run_id = names::run_id(&uid, now, earlier.max(newest).max(observed.last_run.clone()).as_deref());
-        let work = Work::Sync { mode: sync.mode, instance };
-        Box::new(objects::children(service, (&written, work), (&start, run_id), options))
-    });
-    Ok(Some((children, plan)))
-}
-
-fn healed(region: &Region) -> Option<Timestamp> {
-    region.status.as_ref()?.last_outage.as_ref().map(|outage| outage.until.0)
+    next(service, &need, options, now).map(Some)
 }
 
 /// When the last cycle began that needs no repeating.
@@ -301,27 +183,8 @@ fn last_cycle(service: &BackupSyncService) -> Option<Timestamp> {
     measured(service).filter(|_| report.failure.is_none()).map(|measured| measured.cycle.started_at.0)
 }
 
-/// The annotation's value, when it is a time and was not honoured yet.
-fn pending_request(service: &BackupSyncService) -> Option<String> {
-    let value = service.annotations().get(RUN_REQUESTED)?;
-    value.parse::<Timestamp>().ok()?;
-    let honoured = service.status.as_ref().and_then(|status| status.last_run_request.as_ref());
-    (honoured.is_none_or(|honoured| honoured.requested_at != *value)).then(|| value.clone())
-}
-
 fn news(service: &BackupSyncService) -> Vec<(String, Announcement)> {
-    let mut news = Vec::new();
-    let name = service.name_any();
-    if let Some(value) = service.annotations().get(RUN_REQUESTED)
-        && value.parse::<Timestamp>().is_err()
-    {
-        let note = format!(
-            "service {name}: {RUN_REQUESTED} is {value:?}, which is no RFC 3339 time like 2026-11-21T08:00:00Z; nothing is run for it"
-        );
-        news.push(("request".to_owned(), Announcement::warning("MalformedRunRequest", note)));
-    }
-    news.extend(findings::news(service));
-    news
+    request::malformed(service).into_iter().chain(findings::news(service, is_measured(service))).collect()
 }
 
 fn adoption(service: &BackupSyncService, source: &AcceptedSource) -> Vec<Announcement> {
@@ -380,7 +243,7 @@ fn orphaned(
         );
         decision.news.push(("deleted".to_owned(), Announcement::warning("InstanceDeleted", note)));
     }
-    let wait = earliest(vec![Some(end)], now);
+    let wait = earliest(&[Some(end)], now);
     decision.next_look = if decision.next_look.is_zero() { wait } else { decision.next_look.min(wait) };
     Ok(decision)
 }

@@ -1,6 +1,9 @@
 use super::*;
 use crate::{
-    api::{DatabaseInstance, condition::find},
+    api::{
+        DatabaseInstance, Region,
+        condition::{READY, RECONCILING, STALLED, find},
+    },
     controller::{Timing, breaker::Pauses},
 };
 

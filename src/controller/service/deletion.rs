@@ -5,15 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
-use super::{
-    decide::Decision,
-    objects::{self, Work},
-    observe::Observed,
-    plan::Start,
-    status::outage,
-    task,
-    worker::{Worker, job_trouble, worker},
-};
+use super::{decide::Decision, observe::Observed, task};
 use crate::{
     api::{
         ABANDON_PURGE, AcceptedSource, BackupSyncService, BackupSyncServiceStatus, DeletionPolicy,
@@ -26,6 +18,14 @@ use crate::{
         jobs::{JobState, JobView},
         names,
         status::conditions,
+        work::{
+            children::children,
+            health::outage,
+            next::{all, earliest},
+            plan::Start,
+            task::write,
+            trouble::{Worker, job_trouble, worker},
+        },
     },
 };
 
@@ -72,7 +72,7 @@ pub fn decide(
     if observed.sync_pods > 0 || observed.syncs.iter().any(JobView::is_active) {
         let message = format!("the worker of service {name} ends before its backups are deleted");
         let mut decision = waiting(service, ("Deleting", message), None, now);
-        decision.end = ends(&observed.syncs);
+        decision.end = all(&observed.syncs);
         return Ok(decision);
     }
     let due = deleted + service.spec.purge_delay.get();
@@ -81,8 +81,7 @@ pub fn decide(
             "the backups of service {name} at {place} are deleted from {due} on (purgeDelay {}); deletionPolicy: Retain still keeps them",
             service.spec.purge_delay
         );
-        let wait =
-            Duration::try_from(now.duration_until(due)).unwrap_or_default() + Duration::from_millis(100);
+        let wait = earliest(&[Some(due)], now);
         return Ok(Decision { next_look: wait, ..waiting(service, ("PurgeDelayed", message), None, now) });
     }
     purging(service, observed, (source, &place, options), now)
@@ -93,17 +92,10 @@ fn place(service: &BackupSyncService) -> String {
     format!("s3://{}/{} in region {}", target.bucket, target.prefix, target.region)
 }
 
-fn ends(jobs: &[JobView]) -> Vec<(String, Option<String>)> {
-    jobs.iter()
-        .filter(|job| !job.deleting)
-        .map(|job| (job.name.clone(), Some(job.config_map.clone())))
-        .collect()
-}
-
 /// Nothing holds it any more; what still runs goes with it.
 fn let_go(observed: &Observed, announcements: Vec<Announcement>) -> Decision {
-    let mut end = ends(&observed.syncs);
-    end.extend(ends(&observed.purges));
+    let mut end = all(&observed.syncs);
+    end.extend(all(&observed.purges));
     Decision { finalizer: Some(false), end, announcements, ..Decision::default() }
 }
 
@@ -181,8 +173,7 @@ fn purging(
             let attempt = job.attempt.saturating_add(1);
             let at = job.ended().unwrap_or(now) + backoff::pause(attempt).min(LONGEST);
             if at > now {
-                decision.next_look = Duration::try_from(now.duration_until(at)).unwrap_or_default()
-                    + Duration::from_millis(100);
+                decision.next_look = earliest(&[Some(at)], now);
                 return Ok(decision);
             }
             Start { slot: format!("purge-after:{}", job.uid), attempt, request: None }
@@ -194,16 +185,16 @@ fn purging(
         );
         decision.announcements.push(Announcement::normal("PurgeStarted", note));
     }
-    let written = task::write(&task::purge(service, source, target))?;
+    let written = write(&task::purge(service, source, target))?;
     let uid = service.uid().unwrap_or_default();
     let run_id = names::run_id(&uid, now, observed.purges.iter().map(|job| job.run_id.as_str()).max());
     // Old ones go; one is enough to look at.
-    decision.end = ends(&observed.purges[..observed.purges.len().saturating_sub(1)])
+    decision.end = all(&observed.purges[..observed.purges.len().saturating_sub(1)])
         .into_iter()
         .map(|(job, _)| (job, None))
         .collect();
     decision.start =
-        Some(Box::new(objects::children(service, (&written, Work::Purge), (&start, run_id), options)));
+        Some(Box::new(children(service, (&written, &task::purge_work(service)), (&start, run_id), options)));
     Ok(decision)
 }
 

@@ -44,3 +44,9 @@ fn remembered(service: &BackupSyncService) -> Option<Measured> {
     };
     Some(Measured { cycle, fresh: false })
 }
+
+/// True once the run that reports has ended a cycle.
+#[must_use]
+pub fn is_measured(service: &BackupSyncService) -> bool {
+    measured(service).is_some_and(|measured| measured.fresh)
+}

@@ -2,13 +2,14 @@
 
 use kube::ResourceExt;
 
-use super::{
-    is_accepted,
-    observe::{Instance, Observed},
-};
+use super::observe::{Instance, Observed};
 use crate::{
-    api::{AcceptedSource, BackupSyncService, condition},
-    controller::{Context, context::uid_of},
+    api::{AcceptedSource, BackupSyncService},
+    controller::{
+        Context,
+        context::uid_of,
+        work::standing::{is_accepted, is_spoken_for},
+    },
     rules::{Facts, Place, Ruling, judge},
 };
 
@@ -29,7 +30,7 @@ pub enum Standing {
 #[must_use]
 pub fn standing(service: &BackupSyncService, observed: &Observed, context: &Context) -> Standing {
     if !context.options.serves(&service.spec.target.region) {
-        return Standing::OtherRegion { silent: spoken_for(service) };
+        return Standing::OtherRegion { silent: is_spoken_for(service) };
     }
     let accepted =
         service.status.as_ref().and_then(|status| status.source.clone()).filter(|_| is_accepted(service));
@@ -68,11 +69,4 @@ pub fn standing(service: &BackupSyncService, observed: &Observed, context: &Cont
         Ruling::Waiting { reason, message } => Standing::Out { waiting: true, reason, message },
         Ruling::Refused { reason, message } => Standing::Out { waiting: false, reason, message },
     }
-}
-
-/// True when some controller has said something about the service that is not just that it is another's.
-fn spoken_for(service: &BackupSyncService) -> bool {
-    let status = service.status.as_ref();
-    let accepted = status.and_then(|status| condition::find(&status.conditions, condition::ACCEPTED));
-    accepted.is_some_and(|accepted| accepted.reason != "OtherRegion")
 }

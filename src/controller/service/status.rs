@@ -4,56 +4,36 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::{
-    findings,
-    measured::{Measured, measured},
+    measured::{Measured, is_measured, measured},
     observe::Observed,
     rpo::within_rpo,
-    worker::{Trouble, Worker, failure, worker},
 };
 use crate::{
     api::{
-        BackupSyncService, BackupSyncServiceStatus, Cycle, FailureSide, InstancePhase, Region, RunRequest,
-        ServicePhase, TimePointBasis,
-        condition::{
-            self, READY, RECONCILING, SOURCE_REACHABLE, SOURCE_RUNNING, STALLED, TARGET_REACHABLE, Verdict,
-            WINDOW_CONTIGUOUS,
-        },
+        BackupSyncService, BackupSyncServiceStatus, Cycle, InstancePhase, Served, ServicePhase,
+        TimePointBasis,
+        condition::{SOURCE_RUNNING, Verdict, WINDOW_CONTIGUOUS},
     },
     controller::{
         Timing,
         status::{Said, conditions, keep},
+        work::{
+            findings,
+            health::{Blocked, Eye, Health},
+            request::honoured,
+            standing::about,
+            trouble::{failure, named},
+        },
     },
     rules::instance_phase,
 };
 
-/// Something that keeps Jobs from being started.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Blocked {
-    pub side: Option<FailureSide>,
-    pub reason: String,
-    pub message: String,
-    /// Only a person can help.
-    pub permanent: bool,
-}
-
 /// What a status is made from, besides the service itself.
 pub struct View<'a> {
-    pub service: &'a BackupSyncService,
-    pub observed: &'a Observed,
-    pub blocked: Option<&'a Blocked>,
-    pub timing: &'a Timing,
-    pub now: Timestamp,
-}
-
-/// How a service stands, in one word and why.
-#[derive(Debug)]
-enum Health {
-    /// All is as it should be.
-    Synced,
-    /// The first copy is not complete: reason and message.
-    First(String, String),
-    /// Something is wrong.
-    Troubled(Trouble),
+    service: &'a BackupSyncService,
+    observed: &'a Observed,
+    measured: Option<Measured>,
+    eye: Eye<'a>,
 }
 
 /// A status, and when it would change by itself.
@@ -64,70 +44,69 @@ pub struct Told {
     pub nudge: Option<String>,
 }
 
-impl View<'_> {
+impl<'a> View<'a> {
+    /// A look at a service, at a moment.
+    #[must_use]
+    pub fn new(
+        service: &'a BackupSyncService,
+        observed: &'a Observed,
+        blocked: Option<&'a Blocked>,
+        (timing, now): (&'a Timing, Timestamp),
+    ) -> Self {
+        let measured = measured(service);
+        let told = service.observed().and_then(|report| report.failure.as_ref());
+        let cycle = measured.as_ref().map(|measured| measured.cycle.completed_at.0);
+        let backups = observed.instance.get().and_then(|instance| instance.spec.backups.as_ref());
+        let keys = [backups.map(|backups| &backups.credentials), Some(&service.spec.target.credentials)];
+        let eye = Eye {
+            about: about(service),
+            old: service.conditions(),
+            suspended: service.spec.suspend,
+            jobs: &observed.syncs,
+            words: observed.words.as_ref(),
+            failure: failure(told, &observed.syncs, cycle).map(|trouble| named(&about(service), keys, trouble)),
+            blocked,
+            source: observed.source_region.as_ref(),
+            target: observed.target_region.as_ref(),
+            timing,
+            now,
+        };
+        Self { service, observed, measured, eye }
+    }
+
     /// The status of an accepted service, but for `source` and the condition `Accepted`.
     #[must_use]
     pub fn accepted(&self, accepted: Said) -> Told {
-        let Self { service, observed, blocked: _, timing: _, now } = self;
+        let Self { service, observed, measured, eye } = self;
         let old = service.status.clone().unwrap_or_default();
-        let (health, look_at_start) = self.health();
-        let measured = measured(service);
-        let suspended = service.spec.suspend;
-        let current = matches!(health, Health::Synced | Health::First(..)) && !suspended;
+        let (health, look_at_start) = eye.health(|serving| self.progress(serving));
+        let current = !matches!(health, Health::Troubled(_)) && !eye.suspended;
         let (rpo, rpo_breaks) =
-            within_rpo(service, observed.instance.get(), (measured.as_ref(), current), *now);
-        let phase = if suspended { ServicePhase::Suspended } else { self.phase(&health, &old) };
+            within_rpo(service, observed.instance.get(), (measured.as_ref(), current), eye.now);
+        let phase = if eye.suspended { ServicePhase::Suspended } else { self.phase(&health, &old) };
         let mut said = vec![self.ready(&health), accepted];
-        said.extend(self.kstatus(&health));
-        said.extend([
-            self.reachable(SOURCE_REACHABLE, FailureSide::Source, &health),
-            self.reachable(TARGET_REACHABLE, FailureSide::Target, &health),
-            self.running(),
-            rpo,
-            contiguous(measured.as_ref(), &old),
-        ]);
-        said.extend(findings::condition(service));
+        said.extend(eye.kstatus(&health));
+        said.extend(eye.reachable(&health, measured.is_some()));
+        said.extend([self.running(), rpo, contiguous(measured.as_ref(), &old)]);
+        said.extend(findings::condition(*service, is_measured(service)));
         let generation = service.metadata.generation;
         let status = BackupSyncServiceStatus {
             observed_generation: generation,
             phase: Some(phase),
-            conditions: conditions(&old.conditions, generation, *now, said),
+            conditions: conditions(&old.conditions, generation, eye.now, said),
             source: old.source.clone(),
-            last_run_request: self.run_request(&old),
-            ..figures(measured.map(|measured| measured.cycle), current)
+            last_run_request: honoured(*service, &observed.syncs),
+            ..figures(measured.as_ref().map(|measured| measured.cycle.clone()), current)
         };
         let look = [look_at_start, rpo_breaks].into_iter().flatten().min();
-        Told { status, look, nudge: self.nudge(&health) }
-    }
-
-    fn health(&self) -> (Health, Option<Timestamp>) {
-        let (observed, blocked) = (self.observed, self.blocked);
-        let worker = worker(&observed.syncs, observed.words.as_ref());
-        let failure = failure(self.service, observed);
-        let known = measured(self.service);
-        if let Worker::Starting { since, why } = &worker {
-            let end = *since + self.timing.start_grace;
-            if end <= self.now {
-                return (Health::Troubled(not_starting(self.service, why.as_ref())), None);
-            }
-            let health = failure.map_or_else(|| self.progress(known.as_ref(), false), Health::Troubled);
-            return (health, Some(end));
-        }
-        if let Some(failure) = failure {
-            return (Health::Troubled(failure), None);
-        }
-        if let (Worker::Idle, Some(blocked)) = (&worker, blocked) {
-            let Blocked { side, reason, message, permanent } = blocked.clone();
-            return (Health::Troubled(Trouble { side, reason, message, permanent }), None);
-        }
-        (self.progress(known.as_ref(), worker == Worker::Serving), None)
+        Told { status, look, nudge: eye.nudge(&health) }
     }
 
     /// Whether the first copy is complete.
-    fn progress(&self, measured: Option<&Measured>, serving: bool) -> Health {
+    fn progress(&self, serving: bool) -> Health {
         let name = self.service.name_any();
         let status = self.service.status.as_ref();
-        let Some(Measured { cycle, fresh }) = measured else {
+        let Some(Measured { cycle, fresh }) = &self.measured else {
             let message = if serving {
                 format!("the first copy of service {name} is under way")
             } else {
@@ -161,45 +140,34 @@ impl View<'_> {
             );
             return Health::First("FirstSync".to_owned(), message);
         }
-        Health::Synced
+        Health::Well
     }
 
     fn phase(&self, health: &Health, old: &BackupSyncServiceStatus) -> ServicePhase {
-        let started = self.observed.syncs.iter().any(|job| job.ready_pod().is_some())
-            || measured(self.service).is_some();
+        let known = self.measured.is_some();
+        let started = known || self.observed.syncs.iter().any(|job| job.ready_pod().is_some());
         match health {
-            Health::Synced => ServicePhase::Synced,
+            Health::Well => ServicePhase::Synced,
             Health::First(..) if started => ServicePhase::Syncing,
             Health::Troubled(trouble) if trouble.permanent => ServicePhase::Failed,
-            Health::Troubled(_) if old.last_sync_time.is_some() || measured(self.service).is_some() => {
-                ServicePhase::Stale
-            }
+            Health::Troubled(_) if old.last_sync_time.is_some() || known => ServicePhase::Stale,
             Health::First(..) | Health::Troubled(_) => ServicePhase::Pending,
         }
     }
 
     fn ready(&self, health: &Health) -> Said {
-        let name = self.service.name_any();
-        let (verdict, reason, message) = match health {
-            _ if self.service.spec.suspend => (
-                Verdict::True,
-                "Suspended".to_owned(),
-                format!(
-                    "service {name} is suspended: nothing new is copied, what is at the target stays; set spec.suspend: false to go on"
-                ),
-            ),
-            Health::Synced => (Verdict::True, "Synced".to_owned(), self.synced()),
-            Health::First(reason, message) => (Verdict::False, reason.clone(), message.clone()),
-            Health::Troubled(trouble) => (Verdict::False, trouble.reason.clone(), self.steady(trouble)),
-        };
-        (READY, verdict, reason, message)
+        let suspended = format!(
+            "{} is suspended: nothing new is copied, what is at the target stays; set spec.suspend: false to go on",
+            self.eye.about
+        );
+        self.eye.ready(health, suspended, || ("Synced".to_owned(), self.synced()))
     }
 
     fn synced(&self) -> String {
         let report = self.service.status.as_ref().and_then(|status| status.observed.as_ref());
         let findings = report.map(|report| report.findings.as_slice()).unwrap_or_default();
         let estimated =
-            measured(self.service).is_some_and(|measured| measured.cycle.basis == TimePointBasis::Estimated);
+            self.measured.as_ref().is_some_and(|measured| measured.cycle.basis == TimePointBasis::Estimated);
         let basis = if estimated { "; time points are estimated, the format can't prove them" } else { "" };
         match findings.first() {
             None => format!("the target holds what the source had at the last look{basis}"),
@@ -208,62 +176,6 @@ impl View<'_> {
                 findings.len(),
                 first.reason,
                 first.message
-            ),
-        }
-    }
-
-    /// The kubelet alternates between two texts for one missing image: the first one stays.
-    fn steady(&self, trouble: &Trouble) -> String {
-        let old = self.service.status.as_ref().and_then(|status| condition::find(&status.conditions, READY));
-        let same = old.filter(|old| old.reason == trouble.reason && trouble.reason == "ImagePullBackOff");
-        same.map_or_else(|| trouble.message.clone(), |old| old.message.clone())
-    }
-
-    fn kstatus(&self, health: &Health) -> Option<Said> {
-        if self.service.spec.suspend {
-            return None;
-        }
-        match health {
-            Health::Synced => None,
-            Health::First(reason, message) => {
-                Some((RECONCILING, Verdict::True, reason.clone(), message.clone()))
-            }
-            Health::Troubled(trouble) => {
-                let type_ = if trouble.permanent { STALLED } else { RECONCILING };
-                Some((type_, Verdict::True, trouble.reason.clone(), self.steady(trouble)))
-            }
-        }
-    }
-
-    fn reachable(&self, type_: &'static str, side: FailureSide, health: &Health) -> Said {
-        let region = match side {
-            FailureSide::Source => self.observed.source_region.as_ref(),
-            FailureSide::Target => self.observed.target_region.as_ref(),
-        };
-        let said = |verdict, reason: &str, message: String| (type_, verdict, reason.to_owned(), message);
-        if let Health::Troubled(trouble) = health
-            && trouble.side == Some(side)
-        {
-            return said(Verdict::False, &trouble.reason, trouble.message.clone());
-        }
-        let Some(region) = region else {
-            return said(Verdict::Unknown, "UnknownRegion", "the Region is not there".to_owned());
-        };
-        // A worker that works is the better witness.
-        let works = matches!(health, Health::Synced);
-        if let Some(down) = outage(region).filter(|_| !works) {
-            return said(Verdict::False, &down.0, down.1);
-        }
-        match measured(self.service) {
-            Some(_) if works => said(
-                Verdict::True,
-                "Works",
-                format!("region {}: listed and read in the last cycle", region.name_any()),
-            ),
-            _ => said(
-                Verdict::Unknown,
-                "NotTried",
-                format!("region {}: no worker has told yet", region.name_any()),
             ),
         }
     }
@@ -295,70 +207,6 @@ impl View<'_> {
                 format!("DatabaseInstance {name} has not been asked yet"),
             ),
         }
-    }
-
-    /// The request that was honoured last: told by the worker, or by the Job that was made for it.
-    fn run_request(&self, old: &BackupSyncServiceStatus) -> Option<RunRequest> {
-        let report = self.service.status.as_ref()?.observed.as_ref();
-        let told = report.and_then(|report| {
-            let completed_at = report.cycle.as_ref().map(|cycle| cycle.completed_at.clone());
-            Some(RunRequest { requested_at: report.run_request.clone()?, completed_at })
-        });
-        let told = told.filter(|told| {
-            old.last_run_request.as_ref().is_none_or(|last| last.requested_at != told.requested_at)
-        });
-        let by_job = || {
-            self.observed.syncs.iter().rev().find_map(|job| {
-                let requested_at = job.run_request.clone()?;
-                let at = job
-                    .ended()
-                    .filter(|_| matches!(job.state, crate::controller::jobs::JobState::Succeeded { .. }))?;
-                Some(RunRequest {
-                    requested_at,
-                    completed_at: Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at)),
-                })
-            })
-        };
-        let by_job = by_job().filter(|job| {
-            old.last_run_request.as_ref().is_none_or(|last| last.requested_at < job.requested_at)
-        });
-        told.or(by_job).or_else(|| old.last_run_request.clone())
-    }
-
-    fn nudge(&self, health: &Health) -> Option<String> {
-        let Health::Troubled(trouble) = health else { return None };
-        if trouble.reason != "StoreUnreachable" {
-            return None;
-        }
-        let region = match trouble.side? {
-            FailureSide::Source => self.observed.source_region.as_ref(),
-            FailureSide::Target => self.observed.target_region.as_ref(),
-        }?;
-        Some(region.name_any())
-    }
-}
-
-/// Reason and message of a region that is not ready.
-#[must_use]
-pub fn outage(region: &Region) -> Option<(String, String)> {
-    let status = region.status.as_ref()?;
-    let ready = condition::find(&status.conditions, READY)?;
-    (ready.status == "False").then(|| (ready.reason.clone(), ready.message.clone()))
-}
-
-fn not_starting(service: &BackupSyncService, why: Option<&(String, String)>) -> Trouble {
-    let name = service.name_any();
-    let (reason, message) = why.cloned().unwrap_or_else(|| {
-        (
-            "WorkerNotStarting".to_owned(),
-            "no pod of it works, and nobody says why; see kubectl describe job".to_owned(),
-        )
-    });
-    Trouble {
-        side: None,
-        message: format!("the worker of service {name} does not work: {message}"),
-        reason,
-        permanent: false,
     }
 }
 

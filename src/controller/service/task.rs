@@ -1,21 +1,21 @@
 //! What the worker is told.
 
-use kube::ResourceExt;
+use std::time::Duration;
 
 use crate::{
     api::{AcceptedSource, BackupFormat, BackupSyncService, DatabaseInstance, Region},
-    controller::{Error, Options, names},
-    task::{Owner, PurgeTask, StoreLocation, SyncTask, TASK_VERSION, Task, TaskFormat, TaskMode, Work, hash},
+    controller::{
+        Options,
+        work::{
+            children::{self, Keys},
+            task::{ceilings, location, shift, task},
+        },
+    },
+    task::{
+        INSTANCE_CREDENTIALS_DIR, PurgeTask, SOURCE_CREDENTIALS_DIR, SyncTask, TARGET_CREDENTIALS_DIR, Task,
+        TaskFormat, TaskMode, Work,
+    },
 };
-
-/// A task, as text and by its hashes.
-pub struct Written {
-    pub text: String,
-    /// Of the text: the worker's argument.
-    pub hash: String,
-    /// Of the task but for its generation: an edit that changes nothing for the worker doesn't end its shift.
-    pub work: String,
-}
 
 /// Keeps a copy current; `None` when the instance names no backups.
 #[must_use]
@@ -36,7 +36,7 @@ pub fn sync(
         }
         (BackupFormat::Files, None) => return None,
     };
-    let limits = spec.rate_limits.as_ref();
+    let (bytes_per_second, requests_per_second) = ceilings(spec.rate_limits.as_ref());
     let endpoint = instance.spec.endpoint.as_ref().filter(|endpoint| endpoint.credentials.is_some());
     let work = SyncTask {
         source: location(source, &backups.bucket, &backups.prefix),
@@ -46,10 +46,8 @@ pub fn sync(
         retention_seconds: spec.retention.get().as_secs(),
         interval_seconds: spec.interval.get().as_secs(),
         mode: mode(service, options),
-        bytes_per_second: limits
-            .and_then(|limits| limits.bytes_per_second.as_ref())
-            .map(crate::api::ByteRate::get),
-        requests_per_second: limits.and_then(|limits| limits.requests_per_second),
+        bytes_per_second,
+        requests_per_second,
         instance_uri: endpoint.map(|endpoint| endpoint.uri.clone()),
     };
     Some(task(service, Work::Sync(Box::new(work))))
@@ -67,38 +65,54 @@ pub fn purge(service: &BackupSyncService, source: &AcceptedSource, target: &Regi
     task(service, Work::Purge(Box::new(work)))
 }
 
-fn location(region: &Region, bucket: &str, prefix: &str) -> StoreLocation {
-    StoreLocation::new(&region.name_any(), &region.spec.object_store, bucket, prefix)
-}
-
 /// A Job a cycle for long intervals; else shifts, of lengths that differ by service.
 fn mode(service: &BackupSyncService, options: &Options) -> TaskMode {
     if service.spec.interval.get() >= options.timing.cycle_from {
         return TaskMode::Cycle;
     }
-    let shift = options.timing.shift.as_secs();
-    let uid = service.uid().unwrap_or_default();
-    TaskMode::Shift { seconds: shift - shift / 10 + names::spread(&uid, (shift / 5).max(1)) }
+    TaskMode::Shift { seconds: shift(service, options).as_secs() }
 }
 
-fn task(service: &BackupSyncService, work: Work) -> Task {
-    let owner = Owner {
-        kind: "BackupSyncService".to_owned(),
-        namespace: service.namespace().unwrap_or_default(),
-        name: service.name_any(),
-        uid: service.uid().unwrap_or_default(),
-        generation: service.metadata.generation.unwrap_or(0),
+/// How a synchronization is run.
+#[must_use]
+pub fn sync_work(service: &BackupSyncService, instance: &DatabaseInstance, mode: TaskMode) -> children::Work {
+    let mut keys = vec![target_keys(service)];
+    keys.extend(instance.spec.backups.as_ref().map(|backups| Keys {
+        volume: "source",
+        directory: SOURCE_CREDENTIALS_DIR,
+        secret: backups.credentials.secret_ref.name.clone(),
+        optional: false,
+    }));
+    let endpoint = instance.spec.endpoint.as_ref();
+    keys.extend(endpoint.and_then(|endpoint| endpoint.credentials.as_ref()).map(|credentials| Keys {
+        volume: "instance",
+        directory: INSTANCE_CREDENTIALS_DIR,
+        secret: credentials.secret_ref.name.clone(),
+        // Not being able to ask the engine is no reason not to copy.
+        optional: true,
+    }));
+    let shift = match mode {
+        TaskMode::Shift { seconds } => Some(Duration::from_secs(seconds)),
+        TaskMode::Cycle => None,
     };
-    Task { version: TASK_VERSION, owner, work }
+    children::Work { role: "sync", shift, reports: true, keys }
 }
 
-/// Writes a task down.
-///
-/// # Errors
-/// Never for tasks built here; the type is serde's.
-pub fn write(task: &Task) -> Result<Written, Error> {
-    let text = task.to_text()?;
-    let mut ageless = task.clone();
-    ageless.owner.generation = 0;
-    Ok(Written { hash: hash(&text), work: hash(&ageless.to_text()?), text })
+/// How a purge is run.
+#[must_use]
+pub fn purge_work(service: &BackupSyncService) -> children::Work {
+    children::Work { role: "purge", shift: None, reports: false, keys: vec![target_keys(service)] }
 }
+
+fn target_keys(service: &BackupSyncService) -> Keys {
+    Keys {
+        volume: "target",
+        directory: TARGET_CREDENTIALS_DIR,
+        secret: service.spec.target.credentials.secret_ref.name.clone(),
+        optional: false,
+    }
+}
+
+#[cfg(test)]
+#[path = "task_tests.rs"]
+mod tests;

@@ -11,14 +11,11 @@ use k8s_openapi::{
     apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString},
 };
 
-use super::objects::{Run, Work};
+use super::children::{Keys, Run, Work};
 use crate::{
-    api::BackupSyncService,
+    api::Served,
     controller::Options,
-    task::{
-        INSTANCE_CREDENTIALS_DIR, SOURCE_CREDENTIALS_DIR, TARGET_CREDENTIALS_DIR, TASK_DIR, TASK_KEY,
-        TaskMode, WORKER_PORT,
-    },
+    task::{TASK_DIR, TASK_KEY, WORKER_PORT},
 };
 
 /// User and group of the image.
@@ -30,16 +27,14 @@ const FILE_MODE: i32 = 0o440;
 
 /// The pod of a run.
 #[must_use]
-pub fn pod_spec(service: &BackupSyncService, work: Work<'_>, run: &Run<'_>, options: &Options) -> PodSpec {
-    let worker = service.spec.worker.clone().unwrap_or_default();
-    let mounts = mounts(service, work, run.config_map);
-    // Only who reports needs to know the API server.
-    let reports = matches!(work, Work::Sync { .. });
+pub fn pod_spec<K: Served>(owner: &K, work: &Work, run: &Run<'_>, options: &Options) -> PodSpec {
+    let worker = owner.worker().cloned().unwrap_or_default();
+    let mounts = mounts(work, run.config_map);
     let mut tolerations = worker.tolerations.unwrap_or_default();
     tolerations.extend(["not-ready", "unreachable"].map(short_patience));
     PodSpec {
         affinity: worker.affinity,
-        automount_service_account_token: Some(reports),
+        automount_service_account_token: Some(work.reports),
         containers: vec![container(work, run, &mounts, (worker.resources, options))],
         enable_service_links: Some(false),
         image_pull_secrets: worker.image_pull_secrets,
@@ -76,13 +71,13 @@ fn short_patience(state: &str) -> Toleration {
 }
 
 fn container(
-    work: Work<'_>,
+    work: &Work,
     run: &Run<'_>,
     mounts: &[(Volume, VolumeMount)],
     (resources, options): (Option<ResourceRequirements>, &Options),
 ) -> Container {
     let task = format!("{TASK_DIR}/{TASK_KEY}");
-    let args = ["worker", work.name(), "--task", &task, "--task-hash", run.task, "--run-id", run.id];
+    let args = ["worker", work.role, "--task", &task, "--task-hash", run.task, "--run-id", run.id];
     Container {
         name: "worker".to_owned(),
         image: Some(options.worker_image.clone()),
@@ -108,8 +103,8 @@ fn container(
 }
 
 /// Most cycles are over within seconds: asked before, each would leave an Event that it is not ready yet.
-fn head_start(work: Work<'_>) -> Option<i32> {
-    matches!(work, Work::Sync { mode: TaskMode::Cycle, .. }).then_some(5)
+fn head_start(work: &Work) -> Option<i32> {
+    (work.reports && work.shift.is_none()).then_some(5)
 }
 
 fn probe(path: &str, period: i32, failures: i32) -> Probe {
@@ -135,35 +130,20 @@ fn default_resources() -> ResourceRequirements {
     }
 }
 
-fn mounts(service: &BackupSyncService, work: Work<'_>, config_map: &str) -> Vec<(Volume, VolumeMount)> {
-    let target = &service.spec.target.credentials.secret_ref.name;
-    let mut mounts = vec![
-        mounted("task", TASK_DIR, |volume| {
-            volume.config_map = Some(ConfigMapVolumeSource {
-                name: config_map.to_owned(),
-                ..ConfigMapVolumeSource::default()
-            });
-        }),
-        secret("target", TARGET_CREDENTIALS_DIR, target, false),
-    ];
-    let Work::Sync { instance, .. } = work else { return mounts };
-    if let Some(backups) = &instance.spec.backups {
-        mounts.push(secret("source", SOURCE_CREDENTIALS_DIR, &backups.credentials.secret_ref.name, false));
-    }
-    let endpoint = instance.spec.endpoint.as_ref();
-    if let Some(credentials) = endpoint.and_then(|endpoint| endpoint.credentials.as_ref()) {
-        // Not being able to ask the engine is no reason not to copy.
-        mounts.push(secret("instance", INSTANCE_CREDENTIALS_DIR, &credentials.secret_ref.name, true));
-    }
-    mounts
+fn mounts(work: &Work, config_map: &str) -> Vec<(Volume, VolumeMount)> {
+    let task = mounted("task", TASK_DIR, |volume| {
+        volume.config_map =
+            Some(ConfigMapVolumeSource { name: config_map.to_owned(), ..ConfigMapVolumeSource::default() });
+    });
+    std::iter::once(task).chain(work.keys.iter().map(secret)).collect()
 }
 
-fn secret(name: &str, path: &str, secret: &str, optional: bool) -> (Volume, VolumeMount) {
-    mounted(name, path, |volume| {
+fn secret(keys: &Keys) -> (Volume, VolumeMount) {
+    mounted(keys.volume, keys.directory, |volume| {
         volume.secret = Some(SecretVolumeSource {
             default_mode: Some(FILE_MODE),
-            optional: optional.then_some(true),
-            secret_name: Some(secret.to_owned()),
+            optional: keys.optional.then_some(true),
+            secret_name: Some(keys.secret.clone()),
             ..SecretVolumeSource::default()
         });
     })

@@ -1,16 +1,14 @@
 //! How the worker stands, by its Jobs and pods.
 
 use jiff::Timestamp;
-use kube::ResourceExt;
 
-use super::{measured::measured, observe::Observed};
 use crate::{
-    api::{self, BackupSyncService, FailureSide},
+    api::{self, Credentials, FailureSide},
     controller::jobs::{JobState, JobView, Words},
     task::ExitCode,
 };
 
-/// What keeps a service from being kept current.
+/// What keeps a worker from its work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
     pub side: Option<FailureSide>,
@@ -50,40 +48,36 @@ pub fn worker(jobs: &[JobView], words: Option<&Words>) -> Worker {
     Worker::Starting { since, why: words.cloned().or(ended) }
 }
 
-/// With the name of the service, and of the Secret where its keys are at fault.
-fn named(service: &BackupSyncService, observed: &Observed, trouble: Trouble) -> Trouble {
+/// With the name of the resource, and of the Secret where its keys are at fault: the source's, the target's.
+#[must_use]
+pub fn named(about: &str, [source, target]: [Option<&Credentials>; 2], trouble: Trouble) -> Trouble {
     let keys =
         matches!(trouble.reason.as_str(), "AccessDenied" | "CredentialsRefused" | "CredentialsMissing");
-    let backups = || Some(&observed.instance.get()?.spec.backups.as_ref()?.credentials);
     let secret = match trouble.side.filter(|_| keys) {
         None => None,
-        Some(FailureSide::Source) => backups(),
-        Some(FailureSide::Target) => Some(&service.spec.target.credentials),
+        Some(FailureSide::Source) => source,
+        Some(FailureSide::Target) => target,
     };
     let secret = secret.map(|keys| format!("; its keys are in Secret {}", keys.secret_ref.name));
-    let message =
-        format!("service {}: {}{}", service.name_any(), trouble.message, secret.unwrap_or_default());
+    let message = format!("{about}: {}{}", trouble.message, secret.unwrap_or_default());
     Trouble { message, ..trouble }
 }
 
-/// Why the last attempt failed, while no cycle has succeeded since.
+/// Why the last attempt failed, while no cycle has succeeded since: `told` are the worker's own words,
+/// gone with its next success; `cycle` is when the last one succeeded.
 #[must_use]
-pub fn failure(service: &BackupSyncService, observed: &Observed) -> Option<Trouble> {
-    let report = service.status.as_ref().and_then(|status| status.observed.as_ref());
-    let cycle = measured(service).map(|measured| measured.cycle.completed_at.0);
-    let failed = observed.syncs.iter().rev().find(|job| matches!(job.state, JobState::Failed { .. }));
-    // The worker's own words are gone with its next success.
-    let told = report.and_then(|report| report.failure.as_ref());
+pub fn failure(told: Option<&api::Failure>, jobs: &[JobView], cycle: Option<Timestamp>) -> Option<Trouble> {
     if let Some(failure) = told {
         let permanent = failure.permanent;
         let api::Failure { side, reason, message, .. } = failure.clone();
-        return Some(named(service, observed, Trouble { side, reason, message, permanent }));
+        return Some(Trouble { side, reason, message, permanent });
     }
+    let failed = jobs.iter().rev().find(|job| matches!(job.state, JobState::Failed { .. }));
     let job = failed.filter(|job| job.ended().is_some_and(|at| cycle.is_none_or(|cycle| cycle < at)))?;
     if job.failed_with(ExitCode::Superseded) {
         return None;
     }
-    Some(named(service, observed, job_trouble(job)?))
+    job_trouble(job)
 }
 
 /// What a Job that failed has to say.

@@ -1,5 +1,9 @@
-use super::{super::task, *};
-use crate::api::Region;
+use super::*;
+use crate::controller::work::{
+    children::{Children, children},
+    plan::Start,
+    task::{Written, write},
+};
 
 fn read<T: serde::de::DeserializeOwned>(yaml: &str) -> T {
     serde_yaml_ng::from_str(yaml).unwrap_or_else(|error| panic!("{error}\n{yaml}"))
@@ -44,13 +48,12 @@ fn options() -> Options {
 
 fn sync_children(service: &BackupSyncService) -> Children {
     let instance = instance();
-    let task = task::sync(service, &instance, (&region("north"), &region("east")), &options()).unwrap();
-    let crate::task::Work::Sync(sync) = &task.work else { panic!("it is a synchronization") };
-    let mode = sync.mode;
-    let written = task::write(&task).unwrap();
+    let task = sync(service, &instance, (&region("north"), &region("east")), &options()).unwrap();
+    let Work::Sync(task_of_sync) = &task.work else { panic!("it is a synchronization") };
+    let work = sync_work(service, &instance, task_of_sync.mode);
+    let written = write(&task).unwrap();
     let start = Start { slot: "first".to_owned(), attempt: 0, request: None };
-    let work = Work::Sync { mode, instance: &instance };
-    children(service, (&written, work), (&start, "20261121T040000Z-abcdef".to_owned()), &options())
+    children(service, (&written, &work), (&start, "20261121T040000Z-abcdef".to_owned()), &options())
 }
 
 fn pod(children: &Children) -> k8s_openapi::api::core::v1::PodSpec {
@@ -125,10 +128,10 @@ fn b11_a_purge_knows_the_target_alone_and_no_api_server() {
         instance_uid: "i".to_owned(),
         gone_since: None,
     };
-    let written = task::write(&task::purge(&copy, &source, &region("east"))).unwrap();
+    let written = write(&purge(&copy, &source, &region("east"))).unwrap();
     let start = Start { slot: "purge".to_owned(), attempt: 0, request: None };
-    let made =
-        children(&copy, (&written, Work::Purge), (&start, "20261121T040000Z-abcdef".to_owned()), &options());
+    let run_id = "20261121T040000Z-abcdef".to_owned();
+    let made = children(&copy, (&written, &purge_work(&copy)), (&start, run_id), &options());
     let pod = pod(&made);
     assert_eq!(pod.automount_service_account_token, Some(false));
     assert_eq!(pod.volumes.unwrap().len(), 2);
@@ -137,11 +140,11 @@ fn b11_a_purge_knows_the_target_alone_and_no_api_server() {
 
 #[test]
 fn p08_the_work_is_the_same_whatever_the_generation() {
-    let written = |generation, more: &str| {
+    let written = |generation, more: &str| -> Written {
         let mut copy = service(more);
         copy.metadata.generation = Some(generation);
-        let task = task::sync(&copy, &instance(), (&region("north"), &region("east")), &options()).unwrap();
-        task::write(&task).unwrap()
+        let task = sync(&copy, &instance(), (&region("north"), &region("east")), &options()).unwrap();
+        write(&task).unwrap()
     };
     let (first, second) = (written(1, ""), written(2, "rpo: 1h"));
     assert_eq!(first.work, second.work);

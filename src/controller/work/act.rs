@@ -1,6 +1,6 @@
 //! Writes what was decided. Every step may be repeated.
 
-use std::fmt::Debug;
+use std::{fmt::Debug, time::Duration};
 
 use k8s_openapi::api::{
     batch::v1::Job,
@@ -10,14 +10,14 @@ use k8s_openapi::api::{
 use kube::{
     Resource, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
-    core::NamespaceResourceScope,
+    core::{NamespaceResourceScope, object::HasStatus},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
-use super::{decide::Decision, objects::Children};
+use super::children::Children;
 use crate::{
-    api::{BackupSyncService, PURGE_FINALIZER},
+    api::{PURGE_FINALIZER, Served},
     controller::{
         Context, Error, FIELD_MANAGER,
         context::{uid_of, unless_gone},
@@ -27,12 +27,38 @@ use crate::{
     },
 };
 
+/// What shall be done, in this order.
+#[derive(Default)]
+pub struct Decision<S> {
+    /// True: the finalizer shall be there; false: it shall not.
+    pub finalizer: Option<bool>,
+    /// `None`: the resource is on its way out, or another's.
+    pub status: Option<S>,
+    /// Names of Jobs that shall go, with the `ConfigMaps` that go with them.
+    pub end: Vec<(String, Option<String>)>,
+    /// A Job that shall be, with all that it needs.
+    pub start: Option<Box<Children>>,
+    /// The resource shall be deleted: what it is about is gone.
+    pub delete: bool,
+    pub announcements: Vec<Announcement>,
+    /// Told when the text is new.
+    pub news: Vec<(String, Announcement)>,
+    /// About the namespace, in `default`.
+    pub obituary: Option<Announcement>,
+    /// Region to be asked at once.
+    pub nudge: Option<String>,
+    pub next_look: Duration,
+}
+
 /// Applies a decision, in an order that leaves nothing behind when it breaks off: what protects the
 /// target first, what is known before what is started, Events last.
 ///
 /// # Errors
 /// What the API server says, but that something is there already, or gone already.
-pub async fn apply(service: &BackupSyncService, decision: Decision, context: &Context) -> Result<(), Error> {
+pub async fn apply<K>(object: &K, decision: Decision<K::Status>, context: &Context) -> Result<(), Error>
+where
+    K: Served + HasStatus<Status: Serialize>,
+{
     let Decision {
         finalizer,
         status,
@@ -45,39 +71,39 @@ pub async fn apply(service: &BackupSyncService, decision: Decision, context: &Co
         nudge,
         next_look: _,
     } = decision;
-    let namespace = service.namespace().unwrap_or_default();
-    let api = context.api::<BackupSyncService>(&namespace);
+    let namespace = object.namespace().unwrap_or_default();
+    let api = context.api::<K>(&namespace);
     if let Some(obituary) = obituary {
         context.recorder.announce(&about_namespace(&namespace), &obituary).await;
     }
     if finalizer == Some(true) {
-        set_finalizer(service, true, context).await?;
+        set_finalizer(object, true, context).await?;
     }
     let written = match &status {
-        Some(status) => publish(&api, service, service.status.as_ref(), status).await?,
+        Some(status) => publish(&api, object, object.status(), status).await?,
         None => true,
     };
     for (job, config_map) in end {
         end_job(&namespace, &job, config_map.as_deref(), context).await?;
     }
     if let Some(children) = start {
-        create(service, *children, context).await?;
+        create(object, *children, context).await?;
     }
     if finalizer == Some(false) {
-        set_finalizer(service, false, context).await?;
+        set_finalizer(object, false, context).await?;
     }
     if delete {
-        let preconditions = Preconditions { uid: service.uid(), resource_version: None };
+        let preconditions = Preconditions { uid: object.uid(), resource_version: None };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        unless_gone(api.delete(&service.name_any(), &params).await)?;
+        unless_gone(api.delete(&object.name_any(), &params).await)?;
     }
     if written {
-        tell(service, &announcements, context).await;
+        tell(object, &announcements, context).await;
     }
-    let uid = uid_of(service);
+    let uid = uid_of(object);
     for (subject, announcement) in news {
         if context.is_news(&uid, &subject, &announcement.note) {
-            context.recorder.announce(&service.object_ref(&()), &announcement).await;
+            context.recorder.announce(&object.object_ref(&()), &announcement).await;
         }
     }
     if let Some(region) = nudge {
@@ -86,9 +112,9 @@ pub async fn apply(service: &BackupSyncService, decision: Decision, context: &Co
     Ok(())
 }
 
-async fn tell(service: &BackupSyncService, announcements: &[Announcement], context: &Context) {
+async fn tell<K: Served>(object: &K, announcements: &[Announcement], context: &Context) {
     for announcement in announcements {
-        context.recorder.announce(&service.object_ref(&()), announcement).await;
+        context.recorder.announce(&object.object_ref(&()), announcement).await;
     }
 }
 
@@ -103,15 +129,15 @@ fn about_namespace(name: &str) -> ObjectReference {
 }
 
 /// The list of finalizers is others' too: it is changed only as it was read.
-async fn set_finalizer(service: &BackupSyncService, wanted: bool, context: &Context) -> Result<(), Error> {
-    let api = context.api::<BackupSyncService>(&service.namespace().unwrap_or_default());
-    let name = service.name_any();
-    let Some(patch) = finalizer_patch(service, wanted) else { return Ok(()) };
+async fn set_finalizer<K: Served>(object: &K, wanted: bool, context: &Context) -> Result<(), Error> {
+    let api = context.api::<K>(&object.namespace().unwrap_or_default());
+    let name = object.name_any();
+    let Some(patch) = finalizer_patch(object, wanted) else { return Ok(()) };
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     match api.patch(&name, &params, &Patch::Merge(&patch)).await {
         // The worker reports all the time: what was read is old now.
         Err(kube::Error::Api(status)) if status.is_conflict() => {
-            let live = unless_gone(api.get(&name).await)?.filter(|live| live.uid() == service.uid());
+            let live = unless_gone(api.get(&name).await)?.filter(|live| live.uid() == object.uid());
             let Some(patch) = live.and_then(|live| finalizer_patch(&live, wanted)) else { return Ok(()) };
             unless_gone(api.patch(&name, &params, &Patch::Merge(&patch)).await)?;
         }
@@ -122,8 +148,8 @@ async fn set_finalizer(service: &BackupSyncService, wanted: bool, context: &Cont
     Ok(())
 }
 
-fn finalizer_patch(service: &BackupSyncService, wanted: bool) -> Option<serde_json::Value> {
-    let mut finalizers = service.finalizers().to_vec();
+fn finalizer_patch<K: Served>(object: &K, wanted: bool) -> Option<serde_json::Value> {
+    let mut finalizers = object.finalizers().to_vec();
     if finalizers.iter().any(|finalizer| finalizer == PURGE_FINALIZER) == wanted {
         return None;
     }
@@ -132,8 +158,8 @@ fn finalizer_patch(service: &BackupSyncService, wanted: bool) -> Option<serde_js
         finalizers.push(PURGE_FINALIZER.to_owned());
     }
     Some(json!({"metadata": {
-        "uid": service.uid(),
-        "resourceVersion": service.resource_version(),
+        "uid": object.uid(),
+        "resourceVersion": object.resource_version(),
         "finalizers": finalizers,
     }}))
 }
@@ -151,7 +177,7 @@ async fn end_job(
     Ok(())
 }
 
-async fn create(service: &BackupSyncService, children: Children, context: &Context) -> Result<(), Error> {
+async fn create<K: Served>(object: &K, children: Children, context: &Context) -> Result<(), Error> {
     let Children { config_map, service_account, role, role_binding, job } = children;
     post::<ConfigMap>(&config_map, context).await?;
     post::<ServiceAccount>(&service_account, context).await?;
@@ -159,15 +185,15 @@ async fn create(service: &BackupSyncService, children: Children, context: &Conte
     post::<RoleBinding>(&role_binding, context).await?;
     if post::<Job>(&job, context).await? {
         let run_id = job.annotations().get(RUN_ID).cloned().unwrap_or_default();
-        context.keep_run(&uid_of(service), &run_id);
+        context.keep_run(&uid_of(object), &run_id);
         return Ok(());
     }
-    // A Job of that name counts only if it was made for this very service.
-    let namespace = service.namespace().unwrap_or_default();
+    // A Job of that name counts only if it was made for this very resource.
+    let namespace = object.namespace().unwrap_or_default();
     let Some(there) = unless_gone(context.api::<Job>(&namespace).get(&job.name_any()).await)? else {
         return Ok(());
     };
-    let uid = uid_of(service);
+    let uid = uid_of(object);
     let ours =
         there.owner_references().iter().any(|owner| owner.uid == uid && owner.controller == Some(true));
     if ours { Ok(()) } else { Err(Error::NameTaken { kind: "Job", namespace, name: job.name_any() }) }

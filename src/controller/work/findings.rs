@@ -1,11 +1,9 @@
 //! What a worker found that stops nothing: a condition while it is so, and one Event a reason.
 
-use kube::ResourceExt;
-
-use super::measured::measured;
+use super::standing::about;
 use crate::{
     api::{
-        BackupSyncService,
+        Served,
         condition::{self, FINDINGS, Verdict},
     },
     controller::{
@@ -20,40 +18,36 @@ const LONGEST: usize = 700;
 /// `Ready` says it.
 const SAID_ELSEWHERE: &str = "NoFullBackup";
 
-/// The condition. A run that has not ended a cycle yet knows of nothing: what was found before stays.
+/// The condition. A run that has not ended a cycle yet (`measured` is false) knows of nothing: what was found
+/// before stays.
 #[must_use]
-pub fn condition(service: &BackupSyncService) -> Option<Said> {
-    if !is_measured(service) {
-        let old = service.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-        return keep(old, FINDINGS);
+pub fn condition<K: Served>(object: &K, measured: bool) -> Option<Said> {
+    if !measured {
+        return keep(object.conditions(), FINDINGS);
     }
-    let texts = texts(service);
+    let texts = texts(object);
     let reason = texts.first()?.0.to_owned();
     let all: Vec<_> = texts.into_iter().map(|(_, text)| text).collect();
-    let message = format!("service {}: {}", service.name_any(), all.join("; "));
+    let message = format!("{}: {}", about(object), all.join("; "));
     Some((FINDINGS, Verdict::True, reason, message))
 }
 
 /// What the condition does not say yet.
 #[must_use]
-pub fn news(service: &BackupSyncService) -> Vec<(String, Announcement)> {
-    if !is_measured(service) {
+pub fn news<K: Served>(object: &K, measured: bool) -> Vec<(String, Announcement)> {
+    if !measured {
         return Vec::new();
     }
-    let old = service.status.as_ref().and_then(|status| condition::find(&status.conditions, FINDINGS));
+    let old = condition::find(object.conditions(), FINDINGS);
     let fresh = |text: &str| old.is_none_or(|old| !old.message.contains(text));
-    let told = texts(service).into_iter().filter(|(_, text)| fresh(text));
-    let note = |text: &str| format!("service {}: {text}", service.name_any());
+    let told = texts(object).into_iter().filter(|(_, text)| fresh(text));
+    let note = |text: &str| format!("{}: {text}", about(object));
     told.map(|(reason, text)| (reason.to_owned(), Announcement::warning(reason, note(&text)))).collect()
 }
 
-fn is_measured(service: &BackupSyncService) -> bool {
-    measured(service).is_some_and(|measured| measured.fresh)
-}
-
 /// One text a reason, in the worker's order.
-fn texts(service: &BackupSyncService) -> Vec<(&str, String)> {
-    let report = service.status.as_ref().and_then(|status| status.observed.as_ref());
+fn texts<K: Served>(object: &K) -> Vec<(&str, String)> {
+    let report = object.observed();
     let findings = report.map(|report| report.findings.as_slice()).unwrap_or_default();
     let mut texts: Vec<(&str, String)> = Vec::new();
     for found in findings.iter().filter(|found| found.reason != SAID_ELSEWHERE) {
@@ -70,7 +64,10 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::controller::{names, status::conditions};
+    use crate::{
+        api::BackupSyncService,
+        controller::{names, service::measured::is_measured, status::conditions},
+    };
 
     const NOW: &str = "2026-11-21T08:00:00Z";
 
@@ -100,7 +97,7 @@ mod tests {
     }
 
     fn told(service: &BackupSyncService) -> Vec<(String, String)> {
-        news(service).into_iter().map(|(_, told)| (told.reason, told.note)).collect()
+        news(service, is_measured(service)).into_iter().map(|(_, told)| (told.reason, told.note)).collect()
     }
 
     #[test]
@@ -112,7 +109,7 @@ mod tests {
             ("CorruptMetadata", "backup d is left out; take another"),
         ];
         let mut service = reporting(&all, true);
-        let (_, verdict, reason, message) = condition(&service).unwrap();
+        let (_, verdict, reason, message) = condition(&service, is_measured(&service)).unwrap();
         assert_eq!((verdict, reason.as_str()), (Verdict::True, "BackupWithoutData"));
         for (_, text) in &all[1..] {
             assert!(message.starts_with("service copy: ") && message.contains(text), "{message}");
@@ -126,7 +123,7 @@ mod tests {
         );
         assert!(events[1].1.contains("backup c is") && events[1].1.contains("backup d is"), "{events:?}");
         // Told once, by whichever controller.
-        let said = vec![condition(&service).unwrap()];
+        let said = vec![condition(&service, is_measured(&service)).unwrap()];
         service.status.as_mut().unwrap().conditions =
             conditions(&[], None, jiff::Timestamp::UNIX_EPOCH, said);
         assert_eq!(told(&service), []);
@@ -134,8 +131,8 @@ mod tests {
         let old = service.status.take().unwrap().conditions;
         let mut next = reporting(&[], false);
         next.status.as_mut().unwrap().conditions = old;
-        assert_eq!(condition(&next).unwrap().3, message);
-        assert!(condition(&reporting(&[], true)).is_none(), "gone with what was found");
+        assert_eq!(condition(&next, is_measured(&next)).unwrap().3, message);
+        assert!(condition(&reporting(&[], true), true).is_none(), "gone with what was found");
     }
 
     #[test]
@@ -143,7 +140,7 @@ mod tests {
         let long = "k".repeat(1024);
         let all = ["A", "B", "C", "D", "E", "F", "G", "H"].map(|reason| (reason, long.as_str()));
         let service = reporting(&all.repeat(4), true);
-        assert!(condition(&service).unwrap().3.len() < 32_768);
+        assert!(condition(&service, is_measured(&service)).unwrap().3.len() < 32_768);
         assert!(told(&service).iter().all(|(_, note)| note.len() < 1000));
     }
 }

@@ -1,6 +1,6 @@
 //! Desired objects: the Job, its task, its identity and rights.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::{
     api::{
@@ -11,19 +11,20 @@ use k8s_openapi::{
         core::v1::{ConfigMap, PodTemplateSpec, ServiceAccount},
         rbac::v1::{PolicyRule, Role, RoleBinding, RoleRef, Subject},
     },
-    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use kube::{Resource, ResourceExt};
+use kube::ResourceExt;
 
 use super::{plan::Start, pod::pod_spec, task::Written};
 use crate::{
-    api::{BackupSyncService, DatabaseInstance, GROUP},
+    api::{GROUP, Served},
     controller::{
         Options,
-        jobs::{ATTEMPT, CONFIG_MAP, RUN_ID, RUN_REQUEST, SERVICE, SERVICE_UID, TASK, WORK},
+        context::uid_of,
+        jobs::{ATTEMPT, CONFIG_MAP, RUN_ID, RUN_REQUEST, TASK, WORK, name_key, uid_key},
         names,
     },
-    task::{ExitCode, TASK_KEY, TaskMode},
+    task::{ExitCode, TASK_KEY},
 };
 
 /// Finished Jobs go after this time; what they told is in the status.
@@ -41,46 +42,50 @@ pub struct Children {
 }
 
 /// What the Job is for.
-#[derive(Clone, Copy)]
-pub enum Work<'a> {
-    Sync { mode: TaskMode, instance: &'a DatabaseInstance },
-    Purge,
+#[derive(Clone, Debug)]
+pub struct Work {
+    /// The word that labels and arguments use.
+    pub role: &'static str,
+    /// Length of a shift; `None`: it ends with its work.
+    pub shift: Option<Duration>,
+    /// Only who reports needs to know the API server.
+    pub reports: bool,
+    pub keys: Vec<Keys>,
 }
 
-impl Work<'_> {
-    /// The word that labels and arguments use.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Sync { .. } => "sync",
-            Self::Purge => "purge",
-        }
-    }
+/// A Secret that is mounted.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    pub volume: &'static str,
+    pub directory: &'static str,
+    pub secret: String,
+    /// Work goes on without it.
+    pub optional: bool,
 }
 
 /// A Job for a slot, with all that it needs.
 #[must_use]
-pub fn children(
-    service: &BackupSyncService,
-    (task, work): (&Written, Work<'_>),
+pub fn children<K: Served>(
+    owner: &K,
+    (task, work): (&Written, &Work),
     (start, run_id): (&Start, String),
     options: &Options,
 ) -> Children {
-    let name = service.name_any();
-    let uid = service.uid().unwrap_or_default();
+    let name = owner.name_any();
+    let uid = uid_of(owner);
     let identity = names::cut("farshore-", &name, &names::hash_of(&[&uid]));
     let config_map = names::cut("farshore-", &name, &names::hash_of(&[&uid, &task.hash]));
-    let meta = |child: String| metadata(service, child, work);
+    let meta = |child: String| metadata(owner, child, work);
     let job_name = names::cut("", &name, &names::hash_of(&[&uid, &start.slot]));
-    let annotations = annotations(service, (task, &config_map), (start, &run_id));
+    let annotations = annotations(owner, (task, &config_map), (start, &run_id));
     let run = Run { task: &task.hash, id: &run_id, config_map: &config_map, service_account: &identity };
     let template = PodTemplateSpec {
         metadata: Some(ObjectMeta {
-            labels: Some(pod_labels(service, work)),
+            labels: Some(pod_labels(owner, work)),
             annotations: Some(annotations.clone()),
             ..ObjectMeta::default()
         }),
-        spec: Some(pod_spec(service, work, &run, options)),
+        spec: Some(pod_spec(owner, work, &run, options)),
     };
     let metadata = ObjectMeta { annotations: Some(annotations), ..meta(job_name) };
     Children {
@@ -96,8 +101,8 @@ pub fn children(
             automount_service_account_token: Some(false),
             ..ServiceAccount::default()
         },
-        role: role(meta(identity.clone()), &name),
-        role_binding: role_binding(meta(identity.clone()), identity, service),
+        role: role::<K>(meta(identity.clone()), &name),
+        role_binding: role_binding(meta(identity.clone()), identity),
     }
 }
 
@@ -109,15 +114,15 @@ pub struct Run<'a> {
     pub service_account: &'a str,
 }
 
-fn labels(service: &BackupSyncService, work: Work<'_>) -> BTreeMap<String, String> {
+fn labels<K: Served>(owner: &K, work: &Work) -> BTreeMap<String, String> {
     let label = |key: &str, value: &str| (key.to_owned(), value.to_owned());
     BTreeMap::from([
         label("app.kubernetes.io/name", "farshore"),
         label("app.kubernetes.io/managed-by", "farshore"),
         label("app.kubernetes.io/component", "worker"),
-        label(SERVICE, label_value(&service.name_any())),
-        label(SERVICE_UID, &service.uid().unwrap_or_default()),
-        label(WORK, work.name()),
+        label(&name_key::<K>(), label_value(&owner.name_any())),
+        label(&uid_key::<K>(), &uid_of(owner)),
+        label(WORK, work.role),
     ])
 }
 
@@ -127,21 +132,21 @@ fn label_value(name: &str) -> &str {
     name[..end].trim_end_matches(['-', '.'])
 }
 
-fn pod_labels(service: &BackupSyncService, work: Work<'_>) -> BTreeMap<String, String> {
-    let own = service.spec.worker.as_ref().and_then(|worker| worker.pod_labels.clone());
+fn pod_labels<K: Served>(owner: &K, work: &Work) -> BTreeMap<String, String> {
+    let own = owner.worker().and_then(|worker| worker.pod_labels.clone());
     let mut all = own.unwrap_or_default();
-    all.extend(labels(service, work));
+    all.extend(labels(owner, work));
     all
 }
 
-fn annotations(
-    service: &BackupSyncService,
+fn annotations<K: Served>(
+    owner: &K,
     (task, config_map): (&Written, &str),
     (start, run_id): (&Start, &str),
 ) -> BTreeMap<String, String> {
     let note = |key: &str, value: &str| (key.to_owned(), value.to_owned());
     let mut notes = BTreeMap::from([
-        note(SERVICE, &service.name_any()),
+        note(&name_key::<K>(), &owner.name_any()),
         note(RUN_ID, run_id),
         note(TASK, &task.work),
         note(CONFIG_MAP, config_map),
@@ -151,30 +156,21 @@ fn annotations(
     notes
 }
 
-fn metadata(service: &BackupSyncService, name: String, work: Work<'_>) -> ObjectMeta {
+fn metadata<K: Served>(owner: &K, name: String, work: &Work) -> ObjectMeta {
     ObjectMeta {
         name: Some(name),
-        namespace: service.namespace(),
-        labels: Some(labels(service, work)),
-        annotations: Some(BTreeMap::from([(SERVICE.to_owned(), service.name_any())])),
-        owner_references: owner(service).map(|owner| vec![owner]),
+        namespace: owner.namespace(),
+        labels: Some(labels(owner, work)),
+        annotations: Some(BTreeMap::from([(name_key::<K>(), owner.name_any())])),
+        owner_references: owner.controller_owner_ref(&()).map(|owner| vec![owner]),
         ..ObjectMeta::default()
     }
 }
 
-fn owner(service: &BackupSyncService) -> Option<OwnerReference> {
-    service.controller_owner_ref(&())
-}
-
-fn job_spec(work: Work<'_>, template: PodTemplateSpec) -> JobSpec {
-    let deadline = match work {
-        Work::Sync { mode: TaskMode::Shift { seconds }, .. } => {
-            i64::try_from(seconds).ok().map(|s| s + OVERTIME)
-        }
-        Work::Sync { mode: TaskMode::Cycle, .. } | Work::Purge => None,
-    };
+fn job_spec(work: &Work, template: PodTemplateSpec) -> JobSpec {
+    let deadline = work.shift.and_then(|shift| i64::try_from(shift.as_secs()).ok());
     JobSpec {
-        active_deadline_seconds: deadline,
+        active_deadline_seconds: deadline.map(|seconds| seconds + OVERTIME),
         backoff_limit: Some(2),
         pod_failure_policy: Some(failure_policy()),
         // A pod that still ends is not overtaken by its successor.
@@ -213,22 +209,23 @@ fn failure_policy() -> PodFailurePolicy {
 }
 
 /// A worker reads its own resource and reports to it, and nothing else.
-fn role(metadata: ObjectMeta, name: &str) -> Role {
-    let rule = |resource: &str, verbs: &[&str]| PolicyRule {
+fn role<K: Served>(metadata: ObjectMeta, name: &str) -> Role {
+    let rule = |resource: String, verbs: &[&str]| PolicyRule {
         api_groups: Some(vec![GROUP.to_owned()]),
-        resources: Some(vec![resource.to_owned()]),
+        resources: Some(vec![resource]),
         resource_names: Some(vec![name.to_owned()]),
         verbs: verbs.iter().map(|verb| (*verb).to_owned()).collect(),
         ..PolicyRule::default()
     };
     let rules = vec![
-        rule("backupsyncservices", &["get", "list", "watch"]),
-        rule("backupsyncservices/status", &["patch"]),
+        rule(K::PLURAL.to_owned(), &["get", "list", "watch"]),
+        rule(format!("{}/status", K::PLURAL), &["patch"]),
     ];
     Role { metadata, rules: Some(rules) }
 }
 
-fn role_binding(metadata: ObjectMeta, name: String, service: &BackupSyncService) -> RoleBinding {
+fn role_binding(metadata: ObjectMeta, name: String) -> RoleBinding {
+    let namespace = metadata.namespace.clone();
     RoleBinding {
         metadata,
         role_ref: RoleRef {
@@ -239,12 +236,8 @@ fn role_binding(metadata: ObjectMeta, name: String, service: &BackupSyncService)
         subjects: Some(vec![Subject {
             kind: "ServiceAccount".to_owned(),
             name,
-            namespace: service.namespace(),
+            namespace,
             ..Subject::default()
         }]),
     }
 }
-
-#[cfg(test)]
-#[path = "objects_tests.rs"]
-mod tests;

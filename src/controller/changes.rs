@@ -1,0 +1,124 @@
+//! Who is looked at when something has changed.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Namespace, ObjectReference};
+use kube::{ResourceExt, core::PartialObjectMeta, runtime::reflector::ObjectRef};
+use tokio::sync::mpsc;
+
+use super::{
+    Context,
+    context::uid_of,
+    events::Announcement,
+    jobs::name_key,
+    watch::{Seen, Watched},
+    work::standing::is_accepted,
+};
+use crate::api::{BackupSyncService, DatabaseInstance, Region};
+
+async fn send<K: Watched>(queue: &mpsc::Sender<ObjectRef<K>>, object: ObjectRef<K>) {
+    // Closed only when the process ends.
+    drop(queue.send(object).await);
+}
+
+async fn send_services(context: &Context, concerned: impl Fn(&BackupSyncService) -> bool) {
+    for service in context.caches.services.state() {
+        if concerned(&service) {
+            send(&context.queues.services, ObjectRef::from_obj(service.as_ref())).await;
+        }
+    }
+}
+
+/// The object if it is there or gone; one that can't be read is told of, once a text.
+async fn readable<K: Watched>(context: &Context, seen: Seen<K>) -> Option<K> {
+    match seen {
+        Seen::There(object) => Some(object),
+        Seen::Gone(object) => {
+            context.forget(&uid_of(&object));
+            Some(object)
+        }
+        Seen::Malformed { object, uid, error } => {
+            if context.is_news(&uid, "malformed", &error) {
+                let about = ObjectReference {
+                    api_version: Some(K::api_version(&()).into_owned()),
+                    kind: Some(K::kind(&()).into_owned()),
+                    namespace: object.namespace.clone(),
+                    name: Some(object.name.clone()),
+                    uid: Some(uid),
+                    ..ObjectReference::default()
+                };
+                let note = format!(
+                    "{} can't be read and is left as it was: {error}; correct it and apply it again",
+                    object.name
+                );
+                context.recorder.announce(&about, &Announcement::warning("Malformed", note)).await;
+            }
+            None
+        }
+    }
+}
+
+pub async fn region_seen(context: Arc<Context>, seen: Seen<Region>) {
+    let Some(region) = readable(&context, seen).await else { return };
+    let name = region.name_any();
+    send(&context.queues.regions, ObjectRef::from_obj(&region)).await;
+    for instance in context.caches.instances.state() {
+        if instance.spec.region == name {
+            send(&context.queues.instances, ObjectRef::from_obj(instance.as_ref())).await;
+        }
+    }
+    send_services(&context, |service| {
+        let namespace = service.namespace().unwrap_or_default();
+        let source = || {
+            context
+                .instance(&namespace, &service.spec.instance_ref.name)
+                .is_some_and(|i| i.spec.region == name)
+        };
+        service.spec.target.region == name || source()
+    })
+    .await;
+}
+
+pub async fn instance_seen(context: Arc<Context>, seen: Seen<DatabaseInstance>) {
+    let Some(instance) = readable(&context, seen).await else { return };
+    send(&context.queues.instances, ObjectRef::from_obj(&instance)).await;
+    // Its region may not have been asked before somebody needed it.
+    send(&context.queues.regions, ObjectRef::new(&instance.spec.region)).await;
+    send_services(&context, |service| {
+        service.namespace() == instance.namespace() && service.spec.instance_ref.name == instance.name_any()
+    })
+    .await;
+}
+
+pub async fn service_seen(context: Arc<Context>, seen: Seen<BackupSyncService>) {
+    let gone = matches!(seen, Seen::Gone(_));
+    let Some(service) = readable(&context, seen).await else { return };
+    if !gone {
+        send(&context.queues.services, ObjectRef::from_obj(&service)).await;
+    }
+    let instance =
+        ObjectRef::new(&service.spec.instance_ref.name).within(&service.namespace().unwrap_or_default());
+    send(&context.queues.instances, instance).await;
+    if gone {
+        // Whoever was refused for its sake may be accepted now.
+        send_services(&context, |other| !is_accepted(other)).await;
+    }
+}
+
+pub async fn child_seen<K: Watched>(context: Arc<Context>, seen: Seen<K>) {
+    let Some(child) = readable(&context, seen).await else { return };
+    let namespace = child.namespace().unwrap_or_default();
+    if let Some(name) = child.annotations().get(&name_key::<BackupSyncService>()) {
+        send(&context.queues.services, ObjectRef::new(name).within(&namespace)).await;
+    }
+}
+
+pub async fn namespace_seen(context: Arc<Context>, seen: Seen<PartialObjectMeta<Namespace>>) {
+    let Some(namespace) = readable(&context, seen).await else { return };
+    if namespace.metadata.deletion_timestamp.is_some() {
+        send_services(&context, |service| {
+            service.namespace().as_deref() == namespace.metadata.name.as_deref()
+        })
+        .await;
+    }
+}

@@ -1,0 +1,16 @@
+//! A worker, whatever it serves: its Job with all that it needs, when the next one comes, how it stands,
+//! and what is said of it.
+
+pub mod act;
+pub mod children;
+pub mod findings;
+pub mod health;
+pub mod next;
+pub mod plan;
+mod pod;
+pub mod request;
+pub mod seen;
+pub mod standing;
+pub mod task;
+pub mod trouble;
+pub mod words;

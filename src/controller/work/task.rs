@@ -1,0 +1,64 @@
+//! What every worker is told.
+
+use std::time::Duration;
+
+use kube::ResourceExt;
+
+use crate::{
+    api::{RateLimits, Region, Served},
+    controller::{Error, Options, context::uid_of, names},
+    task::{Owner, StoreLocation, TASK_VERSION, Task, Work, hash},
+};
+
+/// A task, as text and by its hashes.
+pub struct Written {
+    pub text: String,
+    /// Of the text: the worker's argument.
+    pub hash: String,
+    /// Of the task but for its generation: an edit that changes nothing for the worker doesn't end its shift.
+    pub work: String,
+}
+
+/// A bucket, or a prefix in it, of a region's store.
+#[must_use]
+pub fn location(region: &Region, bucket: &str, prefix: &str) -> StoreLocation {
+    StoreLocation::new(&region.name_any(), &region.spec.object_store, bucket, prefix)
+}
+
+/// Bytes and requests a second.
+#[must_use]
+pub fn ceilings(limits: Option<&RateLimits>) -> (Option<u64>, Option<u32>) {
+    let bytes = limits.and_then(|limits| limits.bytes_per_second.as_ref()).map(crate::api::ByteRate::get);
+    (bytes, limits.and_then(|limits| limits.requests_per_second))
+}
+
+/// Length of a shift, in seconds: it differs by resource, so that they don't all change at once.
+#[must_use]
+pub fn shift<K: Served>(owner: &K, options: &Options) -> Duration {
+    let shift = options.timing.shift.as_secs();
+    Duration::from_secs(shift - shift / 10 + names::spread(&uid_of(owner), (shift / 5).max(1)))
+}
+
+/// The task of a resource's worker.
+#[must_use]
+pub fn task<K: Served>(resource: &K, work: Work) -> Task {
+    let owner = Owner {
+        kind: K::kind(&()).into_owned(),
+        namespace: resource.namespace().unwrap_or_default(),
+        name: resource.name_any(),
+        uid: uid_of(resource),
+        generation: resource.meta().generation.unwrap_or(0),
+    };
+    Task { version: TASK_VERSION, owner, work }
+}
+
+/// Writes a task down.
+///
+/// # Errors
+/// Never for tasks built here; the type is serde's.
+pub fn write(task: &Task) -> Result<Written, Error> {
+    let text = task.to_text()?;
+    let mut ageless = task.clone();
+    ageless.owner.generation = 0;
+    Ok(Written { hash: hash(&text), work: hash(&ageless.to_text()?), text })
+}
