@@ -5,6 +5,8 @@
 //! `rules`, and shown as a condition.
 
 mod backup_sync_service;
+mod bucket_replication_rule;
+mod comparison;
 pub mod condition;
 mod database_instance;
 mod observed;
@@ -14,6 +16,8 @@ mod region;
 mod served;
 
 pub use backup_sync_service::*;
+pub use bucket_replication_rule::*;
+pub use comparison::*;
 pub use database_instance::*;
 pub use observed::*;
 pub use quantity::{ByteRate, HumanDuration};
@@ -34,6 +38,9 @@ pub const RUN_REQUESTED: &str = "farshore.dev/run-requested";
 /// Annotation that lets a purge go that can't finish: the backups stay where they are. RFC 3339 time,
 /// not before the deletion.
 pub const ABANDON_PURGE: &str = "farshore.dev/abandon-purge";
+/// Annotation that releases the deletes of a rule that are held; RFC 3339 time, of the release: what is held
+/// later needs another (`C18`).
+pub const RELEASE_DELETES: &str = "farshore.dev/release-deletes";
 /// Label of a Namespace or a Region that gives it to one controller: the one whose Lease has this name
 /// (`--lease-name`). All others leave it alone. Without the label, every controller serves it.
 pub const CONTROLLER: &str = "farshore.dev/controller";
@@ -43,5 +50,5 @@ pub const PURGE_FINALIZER: &str = "farshore.dev/purge";
 /// Every definition, in the order in which they are applied.
 #[must_use]
 pub fn definitions() -> Vec<CustomResourceDefinition> {
-    vec![Region::crd(), DatabaseInstance::crd(), BackupSyncService::crd()]
+    vec![Region::crd(), DatabaseInstance::crd(), BackupSyncService::crd(), BucketReplicationRule::crd()]
 }

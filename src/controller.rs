@@ -15,6 +15,9 @@
 //! | watched | farshore.dev | backupsyncservices | get list watch patch delete | finalizer; B10 |
 //! | watched | farshore.dev | backupsyncservices/status | patch | held by workers' Roles too |
 //! | watched | farshore.dev | backupsyncservices/finalizers | update | owner references |
+//! | watched | farshore.dev | bucketreplicationrules | get list watch | |
+//! | watched | farshore.dev | bucketreplicationrules/status | patch | held by workers' Roles too |
+//! | watched | farshore.dev | bucketreplicationrules/finalizers | update | owner references |
 //! | watched | (core) | configmaps | create delete | tasks |
 //! | watched | (core) | serviceaccounts | create | workers' identities |
 //! | watched | rbac.authorization.k8s.io | roles, rolebindings | create | workers' rights, all held by us |

@@ -1,5 +1,6 @@
--- Health of Region, DatabaseInstance and BackupSyncService for Argo CD, which knows only its own kinds.
--- The three share their conditions, so they share this script: docs/gitops.md says where it goes.
+-- Health of Region, DatabaseInstance, BackupSyncService and BucketReplicationRule for Argo CD, which knows
+-- only its own kinds. They share their conditions, so they share this script: docs/gitops.md says where it
+-- goes.
 local function answer(status, message)
   return {status = status, message = message}
 end
@@ -44,6 +45,9 @@ if holds("Reconciling", "True") then
 end
 if holds("WithinRPO", "False") then
   return answer("Degraded", conditions.WithinRPO.message)
+end
+if holds("DeletionHeld", "True") then
+  return answer("Degraded", conditions.DeletionHeld.message)
 end
 if holds("Ready", "True") then
   return answer("Healthy", conditions.Ready.message)

@@ -26,6 +26,13 @@ pub const FINDINGS: &str = "Findings";
 /// A purge can't go on (`B11`).
 pub const PURGE_BLOCKED: &str = "PurgeBlocked";
 
+/// All that the source held before is at the target (`C04`).
+pub const MIGRATED: &str = "Migrated";
+/// Every difference that the last comparison found is settled (`C05`).
+pub const IN_SYNC: &str = "InSync";
+/// Deletes beyond the budget wait for a person (`C18`).
+pub const DELETION_HELD: &str = "DeletionHeld";
+
 /// Value of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {

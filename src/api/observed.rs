@@ -13,7 +13,7 @@ const NEWS: SignedDuration = SignedDuration::from_mins(1);
 
 /// The moment to tell: the earlier one while the later one is no news.
 #[must_use]
-pub fn told_anew(earlier: Option<&Time>, now: Option<Time>) -> Option<Time> {
+pub(super) fn told_anew(earlier: Option<&Time>, now: Option<Time>) -> Option<Time> {
     match (earlier, now) {
         (Some(before), Some(now)) if now.0.duration_since(before.0) < NEWS => Some(before.clone()),
         (_, now) => now,

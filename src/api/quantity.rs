@@ -26,6 +26,14 @@ impl HumanDuration {
     }
 }
 
+impl From<Duration> for HumanDuration {
+    /// In whole seconds.
+    fn from(length: Duration) -> Self {
+        let seconds = length.as_secs();
+        Self { text: format!("{seconds}s"), length: Duration::from_secs(seconds) }
+    }
+}
+
 /// Text that is no duration.
 #[derive(Debug, thiserror::Error)]
 #[error("\"{0}\" is not a duration; write it like 7d, 12h, 1h30m or 90s")]

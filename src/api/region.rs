@@ -48,7 +48,7 @@ pub struct RegionSpec {
 }
 
 fn all_services() -> Vec<Offer> {
-    vec![Offer::BackupSync]
+    vec![Offer::BackupSync, Offer::BucketReplication]
 }
 
 /// Kind of zone.
@@ -66,6 +66,8 @@ pub enum Zone {
 pub enum Offer {
     /// Backups may be copied from and to this region.
     BackupSync,
+    /// Buckets may be replicated from and to this region.
+    BucketReplication,
 }
 
 /// How to reach a region's object store.

@@ -1,0 +1,158 @@
+//! What a rule's worker reports.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{HumanDuration, Measure, observed::told_anew};
+
+/// A comparison of both buckets that was complete, with what was done about the differences.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Comparison {
+    /// When it began.
+    pub started_at: Time,
+    /// When it ended.
+    pub completed_at: Time,
+    /// Time from the beginning of one comparison to that of the next: at least 10s, and so long that
+    /// listing takes at most a tenth of the time.
+    pub period: HumanDuration,
+    /// Every change of the source up to this moment is at the target, as the last comparison proved
+    /// whose differences are all settled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub synced_until: Option<Time>,
+    /// The same, leaving aside objects that failed and deletes that are held.
+    pub dealt_with_until: Time,
+    /// When all that the source held before was at the target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migrated_at: Option<Time>,
+    /// Objects listed at the source.
+    pub source_objects: u64,
+    /// Objects listed at the target.
+    pub target_objects: u64,
+    /// Differences that were found.
+    pub differences: u64,
+    /// Objects that could not be copied or deleted.
+    pub failed: u64,
+    /// Differences repaired since the migration, by this run and those before it.
+    pub repaired: u64,
+    /// Deletes that are held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<HeldDeletes>,
+    /// Objects deleted in the current hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted: Option<DeletedInHour>,
+    /// Whether the source bucket keeps versions.
+    pub source_versions: VersionsKept,
+    /// Whether the target bucket keeps versions.
+    pub target_versions: VersionsKept,
+}
+
+impl Measure for Comparison {
+    fn completed_at(&self) -> Time {
+        self.completed_at.clone()
+    }
+
+    fn as_of(self, earlier: &Self) -> Self {
+        let dealt = told_anew(Some(&earlier.dealt_with_until), Some(self.dealt_with_until.clone()));
+        Self {
+            started_at: earlier.started_at.clone(),
+            completed_at: earlier.completed_at.clone(),
+            synced_until: told_anew(earlier.synced_until.as_ref(), self.synced_until),
+            dealt_with_until: dealt.unwrap_or(self.dealt_with_until),
+            ..self
+        }
+    }
+}
+
+/// Deletes beyond the budget.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldDeletes {
+    /// Since when deletes are held.
+    pub since: Time,
+    /// Objects that would be deleted.
+    pub objects: u64,
+    /// The first of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub example: Option<String>,
+}
+
+/// What was drawn on the budget of deletes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeletedInHour {
+    /// When the hour began.
+    pub since: Time,
+    /// Objects deleted in it, those not counted that somebody released.
+    pub objects: u64,
+}
+
+/// Whether a bucket keeps versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum VersionsKept {
+    /// Every overwritten or deleted object stays as a version.
+    Yes,
+    /// They are lost.
+    No,
+    /// The credentials don't let us see it.
+    Unknown,
+}
+
+/// Movement in the current comparison.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplicationProgress {
+    /// Of what the source held when it was counted, until all of it is at the target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migration: Option<MigrationProgress>,
+    /// Differences found and not settled yet.
+    pub pending: u64,
+    /// Bytes sent to the target by this run.
+    pub transferred_bytes: u64,
+}
+
+/// How far a migration is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MigrationProgress {
+    /// Objects of the source.
+    pub objects: Share,
+    /// Bytes of them.
+    pub bytes: Share,
+}
+
+/// A part of a whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Share {
+    /// All of them.
+    pub total: u64,
+    /// Those that are at the target.
+    pub done: u64,
+}
+
+impl Share {
+    /// How much of it is done, rounded down: 100 means all.
+    #[must_use]
+    pub fn percent(self) -> u8 {
+        let done = u128::from(self.done.min(self.total)) * 100;
+        done.checked_div(u128::from(self.total)).and_then(|percent| u8::try_from(percent).ok()).unwrap_or(100)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c04_a_hundred_percent_means_all() {
+        for (total, done, percent) in
+            [(0, 0, 100), (1000, 999, 99), (1000, 1000, 100), (3, 1, 33), (2, 5, 100)]
+        {
+            assert_eq!(Share { total, done }.percent(), percent, "{done} of {total}");
+        }
+        assert_eq!(Share { total: u64::MAX, done: u64::MAX - 1 }.percent(), 99);
+    }
+}
