@@ -3,12 +3,17 @@
 mod acceptance;
 mod claim;
 mod eligibility;
+mod objection;
 mod place;
+mod regions;
+mod replication;
 
-pub use acceptance::{Facts, Ruling, judge};
+pub use acceptance::{Facts, judge};
 pub use claim::Claim;
 pub use eligibility::eligibility;
+pub use objection::Objection;
 pub use place::{Place, host_of};
+pub use replication::{PairClaim, RuleFacts, judge_rule};
 
 use crate::api::{DatabaseInstance, DeclaredState, InstancePhase};
 

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{HumanDuration, Measure, observed::told_anew};
 
+/// Reason of a worker that found both ends of its rule to be one store (`C06`).
+pub const SAME_STORE: &str = "SameStore";
+
 /// A comparison of both buckets that was complete, with what was done about the differences.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]

@@ -1,6 +1,12 @@
 //! Whether a service is accepted (`B03`, `B04`, `B05`).
 
-use super::{Claim, Place, host_of, instance_phase};
+use kube::ResourceExt;
+
+use super::{
+    Claim, Place, instance_phase,
+    objection::{Objection, refused, waiting},
+    regions::{regions_fit, unknown_region},
+};
 use crate::api::{
     AcceptedSource, BackupSyncService, BillingStanding, DatabaseInstance, InstancePhase, Offer, Region,
 };
@@ -18,54 +24,27 @@ pub struct Facts<'a> {
     pub accepted_before: bool,
 }
 
-/// Answer of the rules.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ruling {
-    /// All rules hold.
-    Accepted(AcceptedSource),
-    /// Something is missing that may come by itself.
-    Waiting { reason: &'static str, message: String },
-    /// Somebody has to change something.
-    Refused { reason: &'static str, message: String },
-}
-
-type Verdict<T> = Result<T, Ruling>;
-
 /// Applies every rule, in the order in which a person would fix what they find.
-#[must_use]
-pub fn judge(facts: &Facts<'_>) -> Ruling {
-    rule(facts).unwrap_or_else(|ruling| ruling)
-}
-
-fn rule(facts: &Facts<'_>) -> Verdict<Ruling> {
+///
+/// # Errors
+/// What keeps the service out.
+pub fn judge(facts: &Facts<'_>) -> Result<AcceptedSource, Objection> {
     let spec = &facts.service.spec;
     let instance = facts.instance.ok_or_else(|| unknown_instance(facts.service))?;
     let source_region =
         facts.source_region.ok_or_else(|| unknown_region(&instance.spec.region, "of the instance"))?;
     let target_region =
         facts.target_region.ok_or_else(|| unknown_region(&spec.target.region, "of the target"))?;
-    regions_fit(source_region, target_region)?;
+    regions_fit(source_region, target_region, Offer::BackupSync)?;
     let source = source_of(instance, source_region)?;
     alone(facts)?;
     if !facts.accepted_before {
         in_service(instance)?;
     }
-    Ok(Ruling::Accepted(source))
+    Ok(source)
 }
 
-fn waiting(reason: &'static str, message: String) -> Ruling {
-    Ruling::Waiting { reason, message }
-}
-
-fn refused(reason: &'static str, message: String) -> Ruling {
-    Ruling::Refused { reason, message }
-}
-
-fn name_of<K: kube::ResourceExt>(object: &K) -> String {
-    object.name_any()
-}
-
-fn unknown_instance(service: &BackupSyncService) -> Ruling {
+fn unknown_instance(service: &BackupSyncService) -> Objection {
     let name = &service.spec.instance_ref.name;
     let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
     waiting(
@@ -76,70 +55,18 @@ fn unknown_instance(service: &BackupSyncService) -> Ruling {
     )
 }
 
-fn unknown_region(name: &str, whose: &str) -> Ruling {
-    waiting(
-        "UnknownRegion",
-        format!(
-            "there is no Region {name} (the region {whose}); ask an administrator to create it, or see kubectl get regions"
-        ),
-    )
-}
-
-/// The regions' own rule (`B04`): two different ones, of one kind of zone, both offering the service.
-pub(super) fn regions_fit(source: &Region, target: &Region) -> Verdict<()> {
-    let (from, to) = (name_of(source), name_of(target));
-    if from == to {
-        return Err(refused(
-            "SameRegion",
-            format!(
-                "the target region {to} is the instance's own; choose another region for spec.target.region"
-            ),
-        ));
-    }
-    if host_of(&source.spec.object_store.endpoint) == host_of(&target.spec.object_store.endpoint) {
-        return Err(refused(
-            "SameRegion",
-            format!(
-                "regions {from} and {to} have one object store ({}); choose a region with a store of its own",
-                target.spec.object_store.endpoint
-            ),
-        ));
-    }
-    if source.spec.zone != target.spec.zone {
-        return Err(refused(
-            "ZonesDiffer",
-            format!(
-                "region {from} is in zone {:?} and region {to} in zone {:?}; zones never mix, choose a region in zone {:?}",
-                source.spec.zone, target.spec.zone, source.spec.zone
-            ),
-        ));
-    }
-    for region in [source, target] {
-        if !region.spec.services.contains(&Offer::BackupSync) {
-            return Err(refused(
-                "RegionNotOffered",
-                format!(
-                    "region {} does not offer BackupSync; choose another region, or ask an administrator to add BackupSync to its spec.services",
-                    name_of(region)
-                ),
-            ));
-        }
-    }
-    Ok(())
-}
-
-fn source_of(instance: &DatabaseInstance, region: &Region) -> Verdict<AcceptedSource> {
+fn source_of(instance: &DatabaseInstance, region: &Region) -> Result<AcceptedSource, Objection> {
     let Some(backups) = &instance.spec.backups else {
         return Err(waiting(
             "NoBackups",
             format!(
                 "DatabaseInstance {} does not say where its backups are; set its spec.backups",
-                name_of(instance)
+                instance.name_any()
             ),
         ));
     };
     Ok(AcceptedSource {
-        region: name_of(region),
+        region: region.name_any(),
         endpoint: region.spec.object_store.endpoint.trim_end_matches('/').to_owned(),
         bucket: backups.bucket.clone(),
         prefix: backups.prefix.clone(),
@@ -149,7 +76,7 @@ fn source_of(instance: &DatabaseInstance, region: &Region) -> Verdict<AcceptedSo
 }
 
 /// One service an instance, and one service a place at a target (`B03`).
-fn alone(facts: &Facts<'_>) -> Verdict<()> {
+fn alone(facts: &Facts<'_>) -> Result<(), Objection> {
     let mut me = Claim::new(facts.service, facts.instance, facts.source_region, facts.target_region);
     me.accepted = facts.accepted_before;
     // What the instance has now counts, not what it had when it was accepted.
@@ -183,8 +110,8 @@ fn alone(facts: &Facts<'_>) -> Verdict<()> {
 }
 
 /// Checked once, at acceptance (`B05`).
-fn in_service(instance: &DatabaseInstance) -> Verdict<()> {
-    let name = name_of(instance);
+fn in_service(instance: &DatabaseInstance) -> Result<(), Objection> {
+    let name = instance.name_any();
     match instance_phase(instance) {
         Some(InstancePhase::Running) => {}
         None => {

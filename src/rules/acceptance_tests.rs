@@ -3,10 +3,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::{super::fixtures::*, *};
 use crate::api::BackupSyncServiceStatus;
 
+type Ruling = Result<AcceptedSource, Objection>;
+
 fn verdict(ruling: &Ruling) -> (&'static str, &str) {
     match ruling {
-        Ruling::Accepted(_) => ("Accepted", ""),
-        Ruling::Waiting { reason, message } | Ruling::Refused { reason, message } => (reason, message),
+        Ok(_) => ("Accepted", ""),
+        Err(Objection { reason, message, .. }) => (reason, message),
     }
 }
 
@@ -114,7 +116,7 @@ fn b03_the_accepted_one_wins_whoever_came_first() {
     let mut second = service("b-copy", "orders", "east");
     second.metadata.creation_timestamp = Some(Time("2026-11-21T08:00:00Z".parse().unwrap()));
     let mut status = BackupSyncServiceStatus::default();
-    let Ruling::Accepted(source) = judge_one(&second, Some(&orders), (Some(&north), Some(&east)), &[]) else {
+    let Ok(source) = judge_one(&second, Some(&orders), (Some(&north), Some(&east)), &[]) else {
         panic!("alone it is accepted")
     };
     status.source = Some(source);

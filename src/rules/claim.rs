@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::Place;
-use crate::api::{BackupSyncService, DatabaseInstance, Region, condition};
+use super::{Place, regions::regions_fit};
+use crate::api::{BackupSyncService, DatabaseInstance, Offer, Region, condition};
 
 /// A service's claim on an instance's backups and on a place for their copies.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ impl Claim {
         let target = target_region.map(|region| Place::of_target(service, region));
         let regions_hold = source_region
             .zip(target_region)
-            .is_some_and(|(source, target)| super::acceptance::regions_fit(source, target).is_ok());
+            .is_some_and(|(source, target)| regions_fit(source, target, Offer::BackupSync).is_ok());
         Self {
             uid: service.metadata.uid.clone().unwrap_or_default(),
             namespace: service.metadata.namespace.clone().unwrap_or_default(),
@@ -53,16 +53,11 @@ impl Claim {
     /// True when `self` goes before `other`: accepted first, then the earlier, then by name.
     #[must_use]
     pub fn precedes(&self, other: &Self) -> bool {
-        let rank = |claim: &Self| {
-            (
-                !claim.accepted,
-                claim.created.is_none(),
-                claim.created,
-                claim.namespace.clone(),
-                claim.name.clone(),
-            )
-        };
-        rank(self) < rank(other)
+        self.turn() < other.turn()
+    }
+
+    fn turn(&self) -> Turn<'_> {
+        turn(self.accepted, self.created, &self.namespace, &self.name)
     }
 
     /// True when both are about one instance: by name, or by what is stored.
@@ -77,6 +72,19 @@ impl Claim {
     pub fn same_target(&self, other: &Self) -> bool {
         self.target.as_ref().zip(other.target.as_ref()).is_some_and(|(a, b)| a.overlaps(b))
     }
+}
+
+/// Place in the order of claims.
+pub(super) type Turn<'a> = (bool, bool, Option<Timestamp>, &'a str, &'a str);
+
+/// What was accepted stays accepted; among the others the earlier goes first, then comes the name.
+pub(super) fn turn<'a>(
+    accepted: bool,
+    created: Option<Timestamp>,
+    namespace: &'a str,
+    name: &'a str,
+) -> Turn<'a> {
+    (!accepted, created.is_none(), created, namespace, name)
 }
 
 /// Source of a service that was accepted and still is.

@@ -1,6 +1,6 @@
 //! Resources as users write them.
 
-use crate::api::{BackupSyncService, DatabaseInstance, Region};
+use crate::api::{BackupSyncService, BucketReplicationRule, DatabaseInstance, Region};
 
 pub fn region(name: &str, more: &str) -> Region {
     read(&format!(
@@ -42,6 +42,25 @@ spec:
   instanceRef: {{name: {instance}}}
   target: {{region: {target_region}, bucket: dr-backups, prefix: {name}/, credentials: {{secretRef: {{name: target}}}}}}
 "
+    ))
+}
+
+/// A rule from `source` to `target`, each a region and a bucket like `north/photos`.
+pub fn rule(name: &str, source: &str, target: &str) -> BucketReplicationRule {
+    let end = |place: &str| {
+        let (region, bucket) = place.split_once('/').unwrap();
+        format!("{{region: {region}, bucket: {bucket}, credentials: {{secretRef: {{name: keys}}}}}}")
+    };
+    read(&format!(
+        "apiVersion: farshore.dev/v1alpha1
+kind: BucketReplicationRule
+metadata: {{name: {name}, namespace: shop, uid: uid-of-{name}, generation: 1, creationTimestamp: \"2026-11-20T08:00:00Z\"}}
+spec:
+  source: {}
+  target: {}
+",
+        end(source),
+        end(target)
     ))
 }
 

@@ -1,6 +1,6 @@
 //! What is stored, whatever it is called.
 
-use crate::api::{AcceptedSource, BackupSyncService, DatabaseInstance, Region};
+use crate::api::{AcceptedBucket, AcceptedSource, BackupSyncService, DatabaseInstance, Region};
 
 /// A prefix in a bucket of a store: two claims on the same place are claims on the same data.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -35,6 +35,12 @@ impl Place {
     #[must_use]
     pub fn of_accepted(source: &AcceptedSource) -> Self {
         Self::new(&source.endpoint, &source.bucket, &source.prefix)
+    }
+
+    /// A bucket that a rule was accepted for.
+    #[must_use]
+    pub fn of_bucket(bucket: &AcceptedBucket) -> Self {
+        Self::new(&bucket.endpoint, &bucket.bucket, "")
     }
 
     /// True when one holds the other: the same bucket, and one prefix begins with the other.

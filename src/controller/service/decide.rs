@@ -30,6 +30,7 @@ use crate::{
             request, standing, words,
         },
     },
+    rules::Objection,
 };
 
 /// What shall be done about a service.
@@ -55,9 +56,7 @@ pub fn decide(
         (None, _) if observed.terminating => Decision::default(),
         (_, Standing::OtherRegion { silent }) => other_region(service, silent, now),
         (Some(deleted), _) => deletion::decide(service, observed, (options, deleted.0), now)?,
-        (None, Standing::Out { waiting, reason, message }) => {
-            out(service, observed, (waiting, reason, message), now)
-        }
+        (None, Standing::Out(objection)) => out(service, observed, &objection, now),
         (None, Standing::Accepted { source }) => accepted(service, observed, (source, None), options, now)?,
         (None, Standing::Orphaned { source, gone }) => {
             orphaned(service, observed, (source, gone), options, now)?
@@ -92,13 +91,8 @@ fn outside(service: &BackupSyncService, said: Vec<Said>, now: Timestamp) -> Back
     }
 }
 
-fn out(
-    service: &BackupSyncService,
-    observed: &Observed,
-    (waiting, reason, message): (bool, &str, String),
-    now: Timestamp,
-) -> Decision {
-    let said = standing::out(waiting, reason, &message);
+fn out(service: &BackupSyncService, observed: &Observed, objection: &Objection, now: Timestamp) -> Decision {
+    let said = standing::out(objection);
     Decision {
         status: Some(outside(service, said, now)),
         // Accepted before, for another source: its worker must not go on.

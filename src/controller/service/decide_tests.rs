@@ -127,7 +127,7 @@ fn p08_no_job_starts_for_a_region_that_does_not_answer() {
 #[test]
 fn p01_what_is_refused_is_stalled_and_what_waits_is_reconciling() {
     for (waiting, there, absent) in [(true, RECONCILING, STALLED), (false, STALLED, RECONCILING)] {
-        let standing = Standing::Out { waiting, reason: "Reason", message: "why".to_owned() };
+        let standing = Standing::Out(Objection { waiting, reason: "Reason", message: "why".to_owned() });
         let decision = decided(&service("", ""), &observed(), standing);
         let status = decision.status.as_ref().unwrap();
         assert!(find(&status.conditions, there).is_some() && find(&status.conditions, absent).is_none());

@@ -10,7 +10,7 @@ use crate::{
         context::uid_of,
         work::standing::{is_accepted, is_spoken_for},
     },
-    rules::{Facts, Place, Ruling, judge},
+    rules::{Facts, Objection, Place, judge},
 };
 
 /// How a service stands.
@@ -20,8 +20,8 @@ pub enum Standing {
     Accepted { source: AcceptedSource },
     /// Accepted before, and its instance is gone or can't be read.
     Orphaned { source: AcceptedSource, gone: bool },
-    /// Not accepted: `waiting` for something that may come by itself, or refused.
-    Out { waiting: bool, reason: &'static str, message: String },
+    /// Not accepted.
+    Out(Objection),
     /// Another controller's, or nobody's: `silent` when another speaks for it.
     OtherRegion { silent: bool },
 }
@@ -61,12 +61,8 @@ pub fn standing(service: &BackupSyncService, observed: &Observed, context: &Cont
             accepted_before: false,
         };
         let ruling = judge(&facts);
-        let accepted = matches!(ruling, Ruling::Accepted(_));
+        let accepted = ruling.is_ok();
         (ruling, accepted)
     });
-    match ruling {
-        Ruling::Accepted(source) => Standing::Accepted { source },
-        Ruling::Waiting { reason, message } => Standing::Out { waiting: true, reason, message },
-        Ruling::Refused { reason, message } => Standing::Out { waiting: false, reason, message },
-    }
+    ruling.map_or_else(Standing::Out, |source| Standing::Accepted { source })
 }

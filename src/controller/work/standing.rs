@@ -8,15 +8,16 @@ use crate::{
         condition::{self, ACCEPTED, READY, RECONCILING, STALLED, Verdict},
     },
     controller::status::Said,
+    rules::Objection,
 };
 
-/// Conditions of a resource that the rules keep out: `waiting` for something that may come by itself, or
-/// refused.
+/// Conditions of a resource that the rules keep out.
 #[must_use]
-pub fn out(waiting: bool, reason: &str, message: &str) -> Vec<Said> {
-    let say = |type_, verdict| (type_, verdict, reason.to_owned(), message.to_owned());
+pub fn out(objection: &Objection) -> Vec<Said> {
+    let Objection { waiting, reason, message } = objection;
+    let say = |type_, verdict| (type_, verdict, (*reason).to_owned(), message.clone());
     // Waiting heals by itself; what is refused needs a person.
-    let kstatus = if waiting { RECONCILING } else { STALLED };
+    let kstatus = if *waiting { RECONCILING } else { STALLED };
     vec![say(READY, Verdict::False), say(ACCEPTED, Verdict::False), say(kstatus, Verdict::True)]
 }
 
