@@ -42,6 +42,7 @@ mod options;
 mod probe;
 mod queue;
 mod region;
+mod rule;
 mod run;
 mod server;
 mod service;

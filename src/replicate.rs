@@ -6,8 +6,10 @@
 mod copy;
 mod error;
 pub mod feed;
+pub mod follow;
 mod listing;
 mod merge;
+pub mod pace;
 mod place;
 mod range;
 pub mod sweep;

@@ -100,6 +100,8 @@ pub enum Work {
     Sync(Box<SyncTask>),
     /// Take a copy away.
     Purge(Box<PurgeTask>),
+    /// Bring a bucket in line with another, again and again.
+    Replicate(Box<ReplicateTask>),
 }
 
 /// Keep a copy of a backup set current.
@@ -153,6 +155,25 @@ pub struct PurgeTask {
     pub source_bucket: String,
     pub source_prefix: String,
     pub target: StoreLocation,
+}
+
+/// Bring a bucket in line with another, again and again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ReplicateTask {
+    pub source: StoreLocation,
+    pub target: StoreLocation,
+    /// What the source does not have is deleted at the target.
+    pub deletes: bool,
+    /// Objects, and percentage of the target's, that may be deleted in an hour; beyond both they are held.
+    pub delete_count: u64,
+    pub delete_percent: u8,
+    /// Length of the shift.
+    pub seconds: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_per_second: Option<u32>,
 }
 
 /// A prefix in a bucket of a region's store.

@@ -9,6 +9,7 @@ mod health;
 mod outcome;
 mod position;
 mod purge;
+mod replicate;
 pub mod report;
 mod run;
 mod stores;
@@ -73,6 +74,7 @@ async fn work(start: &Start) -> Result<(), Error> {
     match &task.work {
         Work::Sync(work) => sync::run(start, &task, work).await,
         Work::Purge(work) => purge::run(start, work).await,
+        Work::Replicate(work) => replicate::run(start, &task, work).await,
     }
 }
 

@@ -5,7 +5,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{HumanDuration, Measure, observed::told_anew};
+use super::{AcceptedPair, HumanDuration, Measure, observed::told_anew};
 
 /// Reason of a worker that found both ends of its rule to be one store (`C06`).
 pub const SAME_STORE: &str = "SameStore";
@@ -14,6 +14,8 @@ pub const SAME_STORE: &str = "SameStore";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Comparison {
+    /// The buckets that were compared.
+    pub pair: AcceptedPair,
     /// When it began.
     pub started_at: Time,
     /// When it ended.
@@ -27,9 +29,9 @@ pub struct Comparison {
     pub synced_until: Option<Time>,
     /// The same, leaving aside objects that failed and deletes that are held.
     pub dealt_with_until: Time,
-    /// When all that the source held before was at the target.
+    /// When all that the source held before was at the target, and how much that was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub migrated_at: Option<Time>,
+    pub migrated: Option<Migrated>,
     /// Objects listed at the source.
     pub source_objects: u64,
     /// Objects listed at the target.
@@ -67,6 +69,18 @@ impl Measure for Comparison {
             ..self
         }
     }
+}
+
+/// A migration that is over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Migrated {
+    /// When it was over.
+    pub at: Time,
+    /// Objects of the source.
+    pub objects: u64,
+    /// Bytes of them.
+    pub bytes: u64,
 }
 
 /// Deletes beyond the budget.

@@ -1,12 +1,15 @@
 //! What a worker reports.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{BackupCounts, Measure, RecoveryWindow, TimePointBasis, Usage};
+
+/// What the id of a run begins with, up to a `-`: when it was started.
+pub const RUN_STAMP: &str = "%Y%m%dT%H%M%SZ";
 
 /// How far a moment that ages on its own moves before it is told.
 const NEWS: SignedDuration = SignedDuration::from_mins(1);
@@ -49,6 +52,16 @@ pub struct Observed<C = Cycle, P = CycleProgress> {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub findings: Vec<Finding>,
+}
+
+impl<C, P> Observed<C, P> {
+    /// When the run was started, by the clock of the controller that named it: its id begins with that.
+    #[must_use]
+    pub fn started(&self) -> Option<Timestamp> {
+        let (stamp, _) = self.run_id.split_once('-')?;
+        let time = jiff::civil::DateTime::strptime(RUN_STAMP, stamp).ok()?;
+        Some(time.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
+    }
 }
 
 /// A cycle that succeeded, measured at the target.

@@ -14,7 +14,7 @@ use super::{
     watch::{Seen, Watched},
     work::standing::is_accepted,
 };
-use crate::api::{BackupSyncService, DatabaseInstance, Region};
+use crate::api::{BackupSyncService, BucketReplicationRule, DatabaseInstance, Region};
 
 async fn send<K: Watched>(queue: &mpsc::Sender<ObjectRef<K>>, object: ObjectRef<K>) {
     // Closed only when the process ends.
@@ -25,6 +25,14 @@ async fn send_services(context: &Context, concerned: impl Fn(&BackupSyncService)
     for service in context.caches.services.state() {
         if concerned(&service) {
             send(&context.queues.services, ObjectRef::from_obj(service.as_ref())).await;
+        }
+    }
+}
+
+async fn send_rules(context: &Context, concerned: impl Fn(&BucketReplicationRule) -> bool) {
+    for rule in context.caches.rules.state() {
+        if concerned(&rule) {
+            send(&context.queues.rules, ObjectRef::from_obj(rule.as_ref())).await;
         }
     }
 }
@@ -77,6 +85,7 @@ pub async fn region_seen(context: Arc<Context>, seen: Seen<Region>) {
         service.spec.target.region == name || source()
     })
     .await;
+    send_rules(&context, |rule| [&rule.spec.source, &rule.spec.target].iter().any(|end| end.region == name)).await;
 }
 
 pub async fn instance_seen(context: Arc<Context>, seen: Seen<DatabaseInstance>) {
@@ -105,11 +114,29 @@ pub async fn service_seen(context: Arc<Context>, seen: Seen<BackupSyncService>) 
     }
 }
 
+pub async fn rule_seen(context: Arc<Context>, seen: Seen<BucketReplicationRule>) {
+    let gone = matches!(seen, Seen::Gone(_));
+    let Some(rule) = readable(&context, seen).await else { return };
+    // Its regions may not have been asked before somebody needed them.
+    for end in [&rule.spec.source, &rule.spec.target] {
+        send(&context.queues.regions, ObjectRef::new(&end.region)).await;
+    }
+    if gone {
+        // Whoever was refused for its sake may be accepted now.
+        send_rules(&context, |other| !is_accepted(other)).await;
+    } else {
+        send(&context.queues.rules, ObjectRef::from_obj(&rule)).await;
+    }
+}
+
 pub async fn child_seen<K: Watched>(context: Arc<Context>, seen: Seen<K>) {
     let Some(child) = readable(&context, seen).await else { return };
     let namespace = child.namespace().unwrap_or_default();
     if let Some(name) = child.annotations().get(&name_key::<BackupSyncService>()) {
         send(&context.queues.services, ObjectRef::new(name).within(&namespace)).await;
+    }
+    if let Some(name) = child.annotations().get(&name_key::<BucketReplicationRule>()) {
+        send(&context.queues.rules, ObjectRef::new(name).within(&namespace)).await;
     }
 }
 

@@ -19,8 +19,8 @@ use tokio::sync::mpsc;
 
 use super::{Error, Options, backoff::Backoff, breaker::Breaker, events::Recorder, metrics::Reconciles};
 use crate::{
-    api::{BackupSyncService, CONTROLLER, DatabaseInstance, Region},
-    rules::Claim,
+    api::{BackupSyncService, BucketReplicationRule, CONTROLLER, DatabaseInstance, Region},
+    rules::{Claim, Objection, PairClaim},
 };
 
 /// Everything that is watched.
@@ -29,6 +29,7 @@ pub struct Caches {
     pub regions: Store<Region>,
     pub instances: Store<DatabaseInstance>,
     pub services: Store<BackupSyncService>,
+    pub rules: Store<BucketReplicationRule>,
     pub jobs: Store<Job>,
     pub pods: Store<Pod>,
     pub namespaces: Store<PartialObjectMeta<Namespace>>,
@@ -40,6 +41,7 @@ pub struct Queues {
     pub regions: mpsc::Sender<ObjectRef<Region>>,
     pub instances: mpsc::Sender<ObjectRef<DatabaseInstance>>,
     pub services: mpsc::Sender<ObjectRef<BackupSyncService>>,
+    pub rules: mpsc::Sender<ObjectRef<BucketReplicationRule>>,
 }
 
 /// Last answer of an instance's endpoint.
@@ -137,15 +139,40 @@ impl Context {
         Claim::new(service, instance.as_ref(), source.as_ref(), target.as_ref())
     }
 
-    /// Runs a ruling and remembers an acceptance in one breath, so that of two services that are looked
-    /// at together only one is accepted.
-    pub fn judged<T>(&self, uid: &str, judge: impl FnOnce(&[Claim]) -> (T, bool)) -> T {
+    /// Claims of every rule that is known, like those of services.
+    #[must_use]
+    pub fn pair_claims(&self) -> Vec<PairClaim> {
+        let accepted = locked(&self.accepted);
+        let rules = self.caches.rules.state();
+        let mut claims: Vec<_> = rules
+            .iter()
+            .map(|rule| {
+                let (source, target) =
+                    (self.region(&rule.spec.source.region), self.region(&rule.spec.target.region));
+                PairClaim::new(rule, source.as_ref(), target.as_ref())
+            })
+            .collect();
+        for claim in &mut claims {
+            claim.accepted |= accepted.contains(&claim.uid);
+        }
+        claims
+    }
+
+    /// Runs a ruling and remembers an acceptance in one breath, so that of two resources that are looked
+    /// at together only one is accepted. `judge` asks for the claims.
+    ///
+    /// # Errors
+    /// What the ruling objects to.
+    pub fn judged<T>(
+        &self,
+        uid: &str,
+        judge: impl FnOnce() -> Result<T, Objection>,
+    ) -> Result<T, Objection> {
         // Held until the answer is known; nothing awaits in between.
         let _turn = locked(&self.turn);
-        let claims = self.claims();
-        let (answer, accepted) = judge(&claims);
+        let answer = judge();
         let mut known = locked(&self.accepted);
-        if accepted {
+        if answer.is_ok() {
             known.insert(uid.to_owned());
         } else {
             known.remove(uid);

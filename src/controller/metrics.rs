@@ -1,8 +1,9 @@
 //! Metrics: reconciles as they happen; everything about a resource is computed from the caches when it
 //! is asked for, so it survives a restart and goes with the resource.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{ResourceExt, runtime::reflector::Store};
 use prometheus_client::{
     collector::Collector,
@@ -11,7 +12,9 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::api::{BackupSyncService, BackupSyncServiceStatus, Region};
+use crate::api::{
+    BackupSyncService, BackupSyncServiceStatus, BucketReplicationRule, BucketReplicationRuleStatus, Region, Served,
+};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
@@ -59,11 +62,12 @@ impl Reconciles {
 }
 
 type Labels = Vec<(&'static str, String)>;
-type Figure = (&'static str, &'static str, fn(&BackupSyncService) -> Option<f64>);
+type Figure<K> = (&'static str, &'static str, fn(&K) -> Option<f64>);
 
-/// What is known of each service and region.
+/// What is known of each service, rule and region.
 pub struct Resources {
     pub services: Store<BackupSyncService>,
+    pub rules: Store<BucketReplicationRule>,
     pub regions: Store<Region>,
 }
 
@@ -88,7 +92,7 @@ fn pending(service: &BackupSyncService) -> Option<f64> {
     moving.or_else(|| observed.cycle.as_ref().map(|cycle| cycle.pending)).map(|pending| double(pending.bytes))
 }
 
-const FIGURES: [Figure; 9] = [
+const FIGURES: [Figure<BackupSyncService>; 8] = [
     (
         "farshore_latest_data_timestamp_seconds",
         "Newest moment that can be restored from the target alone",
@@ -115,33 +119,77 @@ const FIGURES: [Figure; 9] = [
     ("farshore_transferred_bytes", "Bytes ever written to the target", |s| {
         Some(double(status(s)?.usage.as_ref()?.transferred_bytes))
     }),
-    ("farshore_suspended", "1 while the service is suspended", |s| Some(f64::from(u8::from(s.spec.suspend)))),
 ];
+
+fn rule_status(rule: &BucketReplicationRule) -> Option<&BucketReplicationRuleStatus> {
+    rule.status.as_ref()
+}
+
+const RULE_FIGURES: [Figure<BucketReplicationRule>; 6] = [
+    (
+        "farshore_replicated_timestamp_seconds",
+        "Moment up to which every change of the source bucket is at the target",
+        |r| Some(rule_status(r)?.last_sync_time_point.as_ref()?.0.as_duration().as_secs_f64()),
+    ),
+    ("farshore_migration_percent", "Percentage of what the source held before that is at the target", |r| {
+        Some(f64::from(rule_status(r)?.migration.as_ref()?.percent))
+    }),
+    ("farshore_replicated_bytes", "Bytes sent to the target by the worker that is in service", |r| {
+        Some(double(r.observed()?.progress.as_ref()?.transferred_bytes))
+    }),
+    ("farshore_repaired_objects", "Differences found by comparisons and repaired since the migration", |r| {
+        Some(double(rule_status(r)?.counts.as_ref()?.repaired))
+    }),
+    ("farshore_failed_objects", "Objects that could not be copied or deleted in the last comparison", |r| {
+        Some(double(rule_status(r)?.counts.as_ref()?.failed))
+    }),
+    ("farshore_held_deletes", "Deletes that wait for a person", |r| {
+        Some(double(rule_status(r)?.counts.as_ref()?.held))
+    }),
+];
+
+fn figures<K: ResourceExt<DynamicType = ()>>(
+    encoder: &mut DescriptorEncoder,
+    figures: &[Figure<K>],
+    resources: &[Arc<K>],
+) -> fmt::Result {
+    for (name, help, figure) in figures {
+        let samples = resources.iter().filter_map(|r| Some((labels(r.as_ref()), figure(r)?)));
+        gauges(encoder, (name, help), samples)?;
+    }
+    Ok(())
+}
+
+fn in_phase<K: Served>(resource: &K, phase: Option<impl fmt::Debug>) -> Option<(Labels, f64)> {
+    Some(([labels(resource), vec![("phase", format!("{:?}", phase?))]].concat(), 1.0))
+}
+
+fn of_conditions<K: ResourceExt<DynamicType = ()>>(resource: &K, conditions: &[Condition]) -> Vec<(Labels, f64)> {
+    conditions.iter().map(|condition| (with_condition(labels(resource), condition), 1.0)).collect()
+}
 
 impl Collector for Resources {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
-        let services = self.services.state();
-        for (name, help, figure) in FIGURES {
-            let samples = services.iter().filter_map(|s| Some((labels(s.as_ref()), figure(s)?)));
-            gauges(&mut encoder, (name, help), samples)?;
-        }
-        let phases = services.iter().filter_map(|service| {
-            let phase = status(service)?.phase?;
-            Some(([labels(service.as_ref()), vec![("phase", format!("{phase:?}"))]].concat(), 1.0))
-        });
-        gauges(&mut encoder, ("farshore_resource_phase", "1 for the phase that the resource is in"), phases)?;
-        let of_services = services.iter().flat_map(|service| {
-            let conditions = status(service).map(|status| status.conditions.as_slice()).unwrap_or_default();
-            conditions.iter().map(|c| (with_condition(labels(service.as_ref()), c), 1.0)).collect::<Vec<_>>()
-        });
-        let regions = self.regions.state();
+        let (services, rules, regions) = (self.services.state(), self.rules.state(), self.regions.state());
+        figures(&mut encoder, &FIGURES, &services)?;
+        figures(&mut encoder, &RULE_FIGURES, &rules)?;
+        let suspended = |on: bool| f64::from(u8::from(on));
+        let of_services = services.iter().map(|s| (labels(s.as_ref()), suspended(s.spec.suspend)));
+        let of_rules = rules.iter().map(|r| (labels(r.as_ref()), suspended(r.spec.suspend)));
+        let about = ("farshore_suspended", "1 while the resource is suspended");
+        gauges(&mut encoder, about, of_services.chain(of_rules))?;
+        let of_services = services.iter().filter_map(|s| in_phase(s.as_ref(), status(s)?.phase));
+        let of_rules = rules.iter().filter_map(|r| in_phase(r.as_ref(), rule_status(r)?.phase));
+        let about = ("farshore_resource_phase", "1 for the phase that the resource is in");
+        gauges(&mut encoder, about, of_services.chain(of_rules))?;
+        let of_services = services.iter().flat_map(|s| of_conditions(s.as_ref(), s.conditions()));
+        let of_rules = rules.iter().flat_map(|r| of_conditions(r.as_ref(), r.conditions()));
         let of_regions = regions.iter().flat_map(|region| {
-            let conditions =
-                region.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-            conditions.iter().map(|c| (with_condition(labels(region.as_ref()), c), 1.0)).collect::<Vec<_>>()
+            let conditions = region.status.as_ref().map(|status| status.conditions.as_slice());
+            of_conditions(region.as_ref(), conditions.unwrap_or_default())
         });
-        let conditions = of_services.chain(of_regions);
-        gauges(&mut encoder, ("farshore_condition", "1 for the status that the condition has"), conditions)?;
+        let about = ("farshore_condition", "1 for the status that the condition has");
+        gauges(&mut encoder, about, of_services.chain(of_rules).chain(of_regions))?;
         let open = regions.iter().map(|region| {
             let outage = region.status.as_ref().and_then(|status| status.outage.as_ref());
             (vec![("region", region.name_any())], if outage.is_some() { 1.0 } else { 0.0 })
@@ -162,10 +210,7 @@ fn labels<K: ResourceExt<DynamicType = ()>>(object: &K) -> Labels {
     ]
 }
 
-fn with_condition(
-    mut labels: Labels,
-    found: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition,
-) -> Labels {
+fn with_condition(mut labels: Labels, found: &Condition) -> Labels {
     labels.push(("type", found.type_.clone()));
     labels.push(("status", found.status.clone()));
     labels

@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
+use crate::api::RUN_STAMP;
+
 /// Names of Jobs end up in labels and pod names, which end at 63 characters; a pod adds six of its own.
 const LONGEST: usize = 52;
 const HASH: usize = 10;
@@ -38,14 +40,14 @@ pub fn spread(text: &str, bound: u64) -> u64 {
 /// `<time>-<hash>`: ids of later runs are greater. `earlier` is the last id that was given.
 #[must_use]
 pub fn run_id(uid: &str, now: Timestamp, earlier: Option<&str>) -> String {
-    let stamp = |at: Timestamp| at.strftime("%Y%m%dT%H%M%SZ").to_string();
+    let stamp = |at: Timestamp| at.strftime(RUN_STAMP).to_string();
     let mut at = now;
     let last = earlier.and_then(|id| id.split_once('-')).map(|(stamp, _)| stamp);
     // A clock that was set back must not make a run that counts as an old one.
     if let Some(last) = last
         && stamp(at).as_str() <= last
     {
-        at = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", last)
+        at = jiff::civil::DateTime::strptime(RUN_STAMP, last)
             .ok()
             .and_then(|time| time.to_zoned(jiff::tz::TimeZone::UTC).ok())
             .map_or(now, |time| time.timestamp() + jiff::SignedDuration::from_secs(1));

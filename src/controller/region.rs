@@ -44,6 +44,7 @@ fn is_needed(region: &Region, context: &Context) -> bool {
     let name = region.name_any();
     context.options.serves(&name)
         || context.caches.instances.find(|instance| instance.spec.region == name).is_some()
+        || context.caches.rules.find(|rule| rule.spec.source.region == name).is_some()
 }
 
 async fn observe(region: &Region, context: &Context, (needed, pauses): (bool, &Pauses)) -> Found {

@@ -26,10 +26,10 @@ use super::{
     instance,
     lease::Elector,
     metrics::{Reconciles, Resources},
-    queue, region, server, service,
+    queue, region, rule, server, service,
     watch::{Seen, Watched, watch},
 };
-use crate::api::{BackupSyncService, DatabaseInstance, Region};
+use crate::api::{BackupSyncService, BucketReplicationRule, DatabaseInstance, Region};
 
 /// A queue holds names; a watch that outruns the reconciles waits.
 const QUEUE: usize = 1024;
@@ -66,7 +66,11 @@ pub async fn run_with(mut config: Config, options: Options, stop: CancellationTo
     let mut registry = Registry::default();
     let reconciles = Reconciles::register(&mut registry);
     let (stores, writers) = stores();
-    let collector = Resources { services: stores.services.clone(), regions: stores.regions.clone() };
+    let collector = Resources {
+        services: stores.services.clone(),
+        rules: stores.rules.clone(),
+        regions: stores.regions.clone(),
+    };
     registry.register_collector(Box::new(collector));
 
     let mut tasks = Tasks::new(stop.clone());
@@ -138,17 +142,11 @@ impl Tasks {
 }
 
 async fn require_definitions(client: &Client) -> Result<(), Error> {
-    let limit = ListParams::default().limit(1);
     let found = [
-        (Region::crd_name(), Api::<DeserializeGuard<Region>>::all(client.clone()).list(&limit).await.err()),
-        (
-            DatabaseInstance::crd_name(),
-            Api::<DeserializeGuard<DatabaseInstance>>::all(client.clone()).list(&limit).await.err(),
-        ),
-        (
-            BackupSyncService::crd_name(),
-            Api::<DeserializeGuard<BackupSyncService>>::all(client.clone()).list(&limit).await.err(),
-        ),
+        known::<Region>(client).await,
+        known::<DatabaseInstance>(client).await,
+        known::<BackupSyncService>(client).await,
+        known::<BucketReplicationRule>(client).await,
     ];
     let mut missing = Vec::new();
     for (name, error) in found {
@@ -163,10 +161,20 @@ async fn require_definitions(client: &Client) -> Result<(), Error> {
     if missing.is_empty() { Ok(()) } else { Err(Error::MissingDefinitions { kinds: missing.join(", ") }) }
 }
 
+/// A kind's name, and what the API server says when it is asked for one object of it.
+async fn known<K>(client: &Client) -> (&'static str, Option<kube::Error>)
+where
+    K: Watched + CustomResourceExt,
+{
+    let api = Api::<DeserializeGuard<K>>::all(client.clone());
+    (K::crd_name(), api.list(&ListParams::default().limit(1)).await.err())
+}
+
 struct Writers {
     regions: Writer<Region>,
     instances: Writer<DatabaseInstance>,
     services: Writer<BackupSyncService>,
+    rules: Writer<BucketReplicationRule>,
     jobs: Writer<Job>,
     pods: Writer<Pod>,
     namespaces: Writer<PartialObjectMeta<Namespace>>,
@@ -176,6 +184,7 @@ fn stores() -> (Caches, Writers) {
     let (regions, write_regions) = reflector::store();
     let (instances, write_instances) = reflector::store();
     let (services, write_services) = reflector::store();
+    let (rules, write_rules) = reflector::store();
     let (jobs, write_jobs) = reflector::store();
     let (pods, write_pods) = reflector::store();
     let (namespaces, write_namespaces) = reflector::store();
@@ -183,11 +192,12 @@ fn stores() -> (Caches, Writers) {
         regions: write_regions,
         instances: write_instances,
         services: write_services,
+        rules: write_rules,
         jobs: write_jobs,
         pods: write_pods,
         namespaces: write_namespaces,
     };
-    (Caches { regions, instances, services, jobs, pods, namespaces }, writers)
+    (Caches { regions, instances, services, rules, jobs, pods, namespaces }, writers)
 }
 
 fn apis<K>(client: &Client, options: &Options) -> Vec<Api<DeserializeGuard<K>>>
@@ -210,7 +220,8 @@ async fn lead(
     let (regions, region_queue) = mpsc::channel(QUEUE);
     let (instances, instance_queue) = mpsc::channel(QUEUE);
     let (services, service_queue) = mpsc::channel(QUEUE);
-    let queues = Queues { regions, instances, services };
+    let (rules, rule_queue) = mpsc::channel(QUEUE);
+    let queues = Queues { regions, instances, services, rules };
     let context = Arc::new(Context::new(client, options, caches.clone(), queues, reconciles));
     let mut tasks = Tasks::new(stop.clone());
     spawn_watches(&mut tasks, &watches, writers, &context);
@@ -234,6 +245,9 @@ async fn lead(
     drives.spawn(queue::drive(caches.services.clone(), service_queue, shared(), |s, c| {
         service::reconcile(s, c).boxed()
     }));
+    drives.spawn(queue::drive(caches.rules.clone(), rule_queue, shared(), |r, c| {
+        rule::reconcile(r, c).boxed()
+    }));
     loop {
         tokio::select! {
             ended = drives.join_next() => match ended {
@@ -249,14 +263,15 @@ async fn lead(
 
 async fn all_listed(caches: &Caches) -> bool {
     let start = Instant::now();
-    let Caches { regions, instances, services, jobs, pods, namespaces } = caches;
+    let Caches { regions, instances, services, rules, jobs, pods, namespaces } = caches;
     let listed = regions.wait_until_ready().await.is_ok()
         && instances.wait_until_ready().await.is_ok()
         && services.wait_until_ready().await.is_ok()
+        && rules.wait_until_ready().await.is_ok()
         && jobs.wait_until_ready().await.is_ok()
         && pods.wait_until_ready().await.is_ok()
         && namespaces.wait_until_ready().await.is_ok();
-    tracing::info!(services = services.len(), regions = regions.len(), took = ?start.elapsed(), "all is listed");
+    tracing::info!(services = services.len(), rules = rules.len(), regions = regions.len(), took = ?start.elapsed(), "all is listed");
     listed
 }
 
@@ -286,12 +301,13 @@ impl Watches<'_> {
 fn spawn_watches(tasks: &mut Tasks, client: &Client, writers: Writers, context: &Arc<Context>) {
     let all = watcher::Config::default;
     let ours = || watcher::Config::default().labels(MANAGED);
-    let Writers { regions, instances, services, jobs, pods, namespaces } = writers;
+    let Writers { regions, instances, services, rules, jobs, pods, namespaces } = writers;
     let options = &context.options;
     let mut watches = Watches { tasks, context };
     watches.spawn(vec![Api::all(client.clone())], all(), regions, changes::region_seen);
     watches.spawn(apis(client, options), all(), instances, changes::instance_seen);
     watches.spawn(apis(client, options), all(), services, changes::service_seen);
+    watches.spawn(apis(client, options), all(), rules, changes::rule_seen);
     watches.spawn(apis::<Job>(client, options), ours(), jobs, changes::child_seen);
     watches.spawn(apis::<Pod>(client, options), ours(), pods, changes::child_seen);
     watches.spawn(vec![Api::all(client.clone())], all(), namespaces, changes::namespace_seen);

@@ -38,6 +38,8 @@ pub struct Complete {
     /// Objects at the source, and at the target.
     pub source: u64,
     pub target: u64,
+    /// Bytes at the source.
+    pub source_bytes: u64,
     /// Objects of the same key, size and ETag.
     pub alike: u64,
     /// Objects at the target only, in order: the first thousand.
@@ -103,6 +105,7 @@ impl Merge {
         let target = if order.is_ge() { self.target.take() } else { None };
         self.seen.source += u64::from(source.is_some());
         self.seen.target += u64::from(target.is_some());
+        self.seen.source_bytes += source.as_ref().map_or(0, |source| source.size);
         match (source, target) {
             (Some(source), None) => Some(Difference::Missing(source)),
             (Some(source), Some(target)) if source.size == target.size && source.etag == target.etag => {

@@ -9,7 +9,7 @@ use crate::store::{self, ObjectStore, PutOptions, unguessable};
 /// source. Found: both handles reach one bucket, whatever their endpoints and names. The object is
 /// removed again on every path.
 ///
-/// A source that doesn't let us look at that key counts as another place.
+/// A source that has no such bucket, or doesn't let us look at that key, counts as another place.
 ///
 /// # Errors
 /// [`Error::Store`] with the side that failed.
@@ -21,7 +21,9 @@ pub async fn same_place(source: &dyn ObjectStore, target: &dyn ObjectStore, pref
     target.delete(&key, put.version.as_deref()).await.map_err(Error::target)?;
     match seen {
         Ok(_) => Ok(true),
-        Err(store::Error::NotFound(_) | store::Error::AccessDenied(_)) => Ok(false),
+        Err(
+            store::Error::NotFound(_) | store::Error::NoSuchBucket(_) | store::Error::AccessDenied(_),
+        ) => Ok(false),
         Err(error) => Err(Error::source(error)),
     }
 }

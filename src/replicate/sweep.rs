@@ -1,8 +1,13 @@
 //! Compares two sides whole, and brings the target in line where that is asked for.
 
+mod budget;
+mod known;
 mod report;
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
@@ -10,10 +15,12 @@ use tokio::sync::mpsc;
 use super::{
     Copier, CopyRequest, Error, KeyRange, Outcome, Result, Skipped,
     listing::Listing,
-    merge::{Complete, Merge, Step},
+    merge::{Complete, Difference, Merge, Step},
     range,
 };
 use crate::store::{self, Listed, ObjectStore, Precondition, Side};
+pub use budget::DeleteBudget;
+pub use known::KnownAlike;
 pub use report::{Counts, Examples, Failure, Report, Tally};
 
 /// Ranges for each one that is compared at a time: those that turn out short leave room for others.
@@ -54,7 +61,15 @@ pub struct Sweep {
     copier: Copier,
     action: Action,
     effort: Effort,
+    budget: Option<DeleteBudget>,
+    known: Option<Arc<KnownAlike>>,
     tally: Arc<Tally>,
+}
+
+/// What a range has too much, told once it was listed to its end.
+struct Extras {
+    range: KeyRange,
+    complete: Complete,
 }
 
 /// Something to do about one key.
@@ -79,7 +94,20 @@ impl Sweep {
         };
         let copier = Copier::new(Arc::clone(&source.0), Arc::clone(&target.0)).on_bytes(Arc::new(on_bytes));
         let listing = |(pages, prefix)| Listing { pages, prefix };
-        Self { source: listing(source), target: listing(target), copier, action, effort, tally }
+        let (source, target) = (listing(source), listing(target));
+        Self { source, target, copier, action, effort, budget: None, known: None, tally }
+    }
+
+    /// Deletes nothing at all if that would be more than the budget allows.
+    #[must_use]
+    pub fn deletes_within(self, budget: DeleteBudget) -> Self {
+        Self { budget: Some(budget), ..self }
+    }
+
+    /// Takes pairs that an earlier sweep copied for alike, though their ETags differ; adds its own.
+    #[must_use]
+    pub fn knows(self, known: Arc<KnownAlike>) -> Self {
+        Self { known: Some(known), ..self }
     }
 
     /// Counts that move while the sweep runs.
@@ -92,7 +120,7 @@ impl Sweep {
     ///
     /// An object that can't be copied or deleted is named in the report and keeps nothing else from
     /// going on. A listing that fails ends the sweep: what was copied until then stays, and nothing
-    /// was deleted in a range that was not listed to its end on both sides.
+    /// was deleted unless every range was listed to its end on both sides.
     ///
     /// # Errors
     /// [`Error::Store`] with the side whose listing failed, or that nothing more can be done with
@@ -101,10 +129,13 @@ impl Sweep {
         let ranges = self.ranges().await?;
         let (tasks, queue) = mpsc::channel(self.effort.objects.max(1));
         let compare = async {
-            let each = stream::iter(ranges).map(|range| self.compare(range, tasks.clone()));
-            let done = each.buffer_unordered(self.effort.ranges.max(1)).try_collect::<Vec<()>>().await;
+            let abreast = self.effort.ranges.max(1).min(ranges.len());
+            let each = stream::iter(ranges).map(|range| self.compare(range, &tasks, abreast));
+            let extras: Vec<_> =
+                each.buffer_unordered(abreast).try_filter_map(async |extras| Ok(extras)).try_collect().await?;
+            let deleted = self.delete_all(extras, &tasks).await;
             drop(tasks);
-            done.map(drop)
+            deleted
         };
         let queue = stream::unfold(queue, |mut queue| async { queue.recv().await.map(|task| (task, queue)) });
         let work = queue.map(Ok).try_for_each_concurrent(self.effort.objects.max(1), |task| self.work(task));
@@ -127,22 +158,59 @@ impl Sweep {
         range::split(larger, self.effort.ranges * RANGES_EACH).await
     }
 
-    /// Tells every difference of a range, and deals with it.
-    async fn compare(&self, range: KeyRange, tasks: mpsc::Sender<Task>) -> Result<()> {
+    /// Tells every difference of a range, and deals with what the target lacks. What it has too much is
+    /// told of when both sides were listed to the end.
+    async fn compare(
+        &self,
+        range: KeyRange,
+        tasks: &mpsc::Sender<Task>,
+        abreast: usize,
+    ) -> Result<Option<Extras>> {
         let mut merge = Merge::new(self.source.clone(), self.target.clone(), range.clone());
+        let mut listing = Duration::ZERO;
         let complete = loop {
-            match merge.next().await? {
+            let asked = Instant::now();
+            let step = merge.next().await?;
+            listing += asked.elapsed();
+            match step {
+                Step::Difference(difference) if self.is_known(&difference) => self.tally.same(),
                 Step::Difference(difference) => {
                     self.tally.differs(&difference);
                     if self.action != Action::Compare {
-                        hand_over(&tasks, Task::Copy(difference.source())).await;
+                        hand_over(tasks, Task::Copy(difference.source())).await;
                     }
                 }
                 Step::Complete(complete) => break complete,
             }
         };
         self.tally.compared(&complete);
-        self.delete_extras(range, complete, &tasks).await
+        // Ranges that are listed abreast share the time.
+        self.tally.listed(listing / u32::try_from(abreast).unwrap_or(u32::MAX).max(1));
+        let some = self.action == Action::Mirror && !complete.extras.is_empty();
+        Ok(some.then_some(Extras { range, complete }))
+    }
+
+    fn is_known(&self, difference: &Difference) -> bool {
+        match (&self.known, difference) {
+            (Some(known), Difference::Unlike { source, target }) => {
+                known.contains(&source.key, &source.etag, &target.etag)
+            }
+            _ => false,
+        }
+    }
+
+    /// All of them are counted before the first one goes: no more go than were counted.
+    async fn delete_all(&self, extras: Vec<Extras>, tasks: &mpsc::Sender<Task>) -> Result<()> {
+        let counts = self.tally.counts();
+        if self.budget.is_some_and(|budget| !budget.allows(counts.extra, counts.target)) {
+            self.tally.held();
+            return Ok(());
+        }
+        let mut left = counts.extra;
+        for Extras { range, complete } in extras {
+            self.delete_extras(range, complete, &mut left, tasks).await?;
+        }
+        Ok(())
     }
 
     /// A range tells of a thousand extras; of the others it tells when it is looked at again from there.
@@ -150,14 +218,16 @@ impl Sweep {
         &self,
         mut range: KeyRange,
         mut complete: Complete,
+        left: &mut u64,
         tasks: &mpsc::Sender<Task>,
     ) -> Result<()> {
-        if self.action != Action::Mirror {
-            return Ok(());
-        }
         loop {
             range.after = complete.extras.last().map(|extra| extra.key.clone());
             for extra in complete.extras {
+                if *left == 0 {
+                    return Ok(());
+                }
+                *left -= 1;
                 hand_over(tasks, Task::Delete(extra)).await;
             }
             if complete.more_extras == 0 {
@@ -205,6 +275,9 @@ impl Sweep {
                 Err(misspelt(Side::Target, &self.target, &source.key))
             }
             Outcome::Copied(copied) => {
+                if let Some(known) = self.known.as_ref().filter(|_| copied.source_etag != copied.target_etag) {
+                    known.insert(&source.key, &copied.source_etag, &copied.target_etag);
+                }
                 self.tally.copied(&source.key, &copied);
                 Ok(())
             }

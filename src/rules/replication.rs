@@ -110,6 +110,20 @@ impl PairClaim {
     }
 }
 
+/// The pair of a rule that was accepted, while nothing has changed that it was accepted for. A Region that
+/// is gone changes nothing.
+#[must_use]
+pub fn stays(
+    rule: &BucketReplicationRule,
+    source: Option<&Region>,
+    target: Option<&Region>,
+) -> Option<AcceptedPair> {
+    let accepted = accepted_pair(rule)?;
+    let current = source.zip(target).map(|regions| pair(rule, regions));
+    let unchanged = current.is_none_or(|current| current == *accepted);
+    (unchanged && !is_one_store(rule, accepted)).then(|| accepted.clone())
+}
+
 /// Applies every rule, in the order in which a person would fix what they find.
 ///
 /// # Errors
@@ -230,12 +244,23 @@ fn accepted_pair(rule: &BucketReplicationRule) -> Option<&AcceptedPair> {
     condition::is_true(rule.conditions(), condition::ACCEPTED).then_some(pair)
 }
 
-/// What its worker found by a probe: both ends are one store. It holds for the pair that the worker was
+/// What a worker found by a probe: both ends are one store. It holds for the pair that the worker was
 /// started for: a Region that is corrected makes another.
 fn is_one_store(rule: &BucketReplicationRule, pair: &AcceptedPair) -> bool {
-    let failure = rule.observed().and_then(|observed| observed.failure.as_ref());
     let probed = rule.status.as_ref().and_then(|status| status.pair.as_ref());
-    failure.is_some_and(|failure| failure.reason == SAME_STORE) && probed == Some(pair)
+    let Some(accepted) = condition::find(rule.conditions(), condition::ACCEPTED) else { return false };
+    if probed != Some(pair) {
+        return false;
+    }
+    if accepted.status == "False" {
+        return accepted.reason == SAME_STORE;
+    }
+    // Not a run of before the rule was accepted as it is: whole seconds, by one clock.
+    rule.observed().is_some_and(|report| {
+        let started = report.started().map(|at| at.as_second());
+        let failed = report.failure.as_ref().is_some_and(|failure| failure.reason == SAME_STORE);
+        failed && started >= Some(accepted.last_transition_time.0.as_second())
+    })
 }
 
 fn versioned(rule: &BucketReplicationRule) -> Option<bool> {

@@ -75,16 +75,33 @@ fn c06_c12_regions_differ_are_of_one_zone_and_offer_replication() {
 fn c06_two_regions_that_are_one_store_are_refused_until_one_is_corrected() {
     let photos = rule("photos", "north/photos", "east/photos");
     let pair = among(&photos, &[]).unwrap();
-    let mut photos = accepted(photos, pair);
-    photos.status.as_mut().unwrap().observed = serde_json::from_value(serde_json::json!({
-        "runID": "r", "generation": 1, "reportedAt": "2026-11-21T08:00:00Z",
-        "failure": {"reason": "SameStore", "message": "m", "permanent": true, "since": "2026-11-21T08:00:00Z"},
+    let mut found = accepted(photos, pair);
+    found.status.as_mut().unwrap().observed = serde_json::from_value(serde_json::json!({
+        "runID": "20261121T080000Z-abcdef", "generation": 1, "reportedAt": "2026-11-21T08:00:05Z",
+        "failure": {"reason": "SameStore", "message": "m", "permanent": true, "since": "2026-11-21T08:00:05Z"},
     }))
     .unwrap();
-    assert_eq!(reason(&among(&photos, &[])), "SameStore");
+    let (north, east) = (of("north"), of("east"));
+    assert_eq!(stays(&found, Some(&north), Some(&east)), None);
+    assert_eq!(reason(&among(&found, &[])), "SameStore");
+    // As the controller writes it down.
+    let said = |verdict, reason: &'static str| (condition::ACCEPTED, verdict, reason, String::new());
+    let mut refused = found.clone();
+    let conditions = &mut refused.status.as_mut().unwrap().conditions;
+    condition::set(conditions, Some(1), Timestamp::UNIX_EPOCH, said(Verdict::False, "SameStore"));
+    assert_eq!(reason(&among(&refused, &[])), "SameStore", "still");
+    assert!(!claim(&refused).viable, "it stands in nobody's way");
     let mut corrected = of("east");
     corrected.spec.object_store.endpoint = "http://minio.far-east:9000".to_owned();
-    assert_eq!(reason(&judged(&photos, (Some(&of("north")), Some(&corrected)), &[])), "Accepted");
+    let again = judged(&refused, (Some(&north), Some(&corrected)), &[]);
+    assert_eq!(reason(&again), "Accepted");
+    // The old worker's words are still there, and mean nothing now.
+    let mut anew = refused;
+    let status = anew.status.as_mut().unwrap();
+    status.pair = again.ok();
+    let now = "2026-11-21T09:00:00Z".parse().unwrap();
+    condition::set(&mut status.conditions, Some(1), now, said(Verdict::True, "Accepted"));
+    assert!(stays(&anew, Some(&north), Some(&corrected)).is_some());
 }
 
 #[test]

@@ -1,9 +1,6 @@
 //! When to look again, when to give up, when to stop.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::sync::{Arc, atomic::Ordering};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -17,17 +14,10 @@ use super::{
     cycle::{self, Memory},
     engine::Engine,
 };
-use crate::backup::{Error, Result};
-
-/// Pauses after failures that may pass; then the run ends and its owner decides.
-const PAUSES: [Duration; 5] = [
-    Duration::from_secs(2),
-    Duration::from_secs(4),
-    Duration::from_secs(8),
-    Duration::from_secs(16),
-    Duration::from_secs(32),
-];
-const TICK: Duration = Duration::from_millis(200);
+use crate::{
+    backup::{Error, Result},
+    replicate::pace::{self, TICK, jittered},
+};
 
 /// One run's loop.
 pub(super) struct Shift<'a> {
@@ -132,14 +122,14 @@ impl Shift<'_> {
             permanent: error.is_permanent(),
         };
         self.send(update).await?;
-        let Some(pause) = PAUSES.get(*failures).filter(|_| !once && !error.is_permanent()) else {
+        let Some(pause) = pace::pause(*failures).filter(|_| !once && !error.is_permanent()) else {
             return Err(error);
         };
         *failures += 1;
         self.engine.counts.busy.store(false, Ordering::Relaxed);
         tokio::select! {
             () = hand_over.cancelled() => Ok(Woken::Stop),
-            () = tokio::time::sleep(jittered(*pause)) => Ok(Woken::Look),
+            () = tokio::time::sleep(pause) => Ok(Woken::Look),
         }
     }
 
@@ -152,24 +142,12 @@ impl Shift<'_> {
     }
 }
 
-/// Within ±10 %, so that many services do not look at once.
-fn jittered(interval: Duration) -> Duration {
-    interval.mul_f64(0.9 + fastrand::f64() / 5.0)
-}
-
 /// Ends when nothing moved for too long while something should.
 pub(super) async fn watch(engine: &Engine) -> Error {
     let limit = engine.config.stuck_after;
-    let (mut last, mut since) = (engine.movement(), Instant::now());
-    loop {
-        tokio::time::sleep(TICK.min(limit)).await;
-        let movement = engine.movement();
-        if movement != last || !engine.counts.busy.load(Ordering::Relaxed) {
-            (last, since) = (movement, Instant::now());
-        } else if since.elapsed() >= limit {
-            return Error::Stuck(limit);
-        }
-    }
+    let movement = || engine.counts.busy.load(Ordering::Relaxed).then(|| engine.movement());
+    pace::until_stuck(limit, movement).await;
+    Error::Stuck(limit)
 }
 
 /// Tells of progress while there is any; ends when nobody listens.

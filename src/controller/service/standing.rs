@@ -51,18 +51,15 @@ pub fn standing(service: &BackupSyncService, observed: &Observed, context: &Cont
             Instance::Gone => return Standing::Orphaned { source, gone: true },
         }
     }
-    let ruling = context.judged(&uid_of(service), |claims| {
-        let facts = Facts {
+    let ruling = context.judged(&uid_of(service), || {
+        judge(&Facts {
             service,
             instance: observed.instance.get(),
             source_region: observed.source_region.as_ref(),
             target_region: observed.target_region.as_ref(),
-            others: claims,
+            others: &context.claims(),
             accepted_before: false,
-        };
-        let ruling = judge(&facts);
-        let accepted = ruling.is_ok();
-        (ruling, accepted)
+        })
     });
     ruling.map_or_else(Standing::Out, |source| Standing::Accepted { source })
 }

@@ -3,12 +3,14 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::{
-    api::condition::{ACCEPTED, PURGE_BLOCKED, READY, WINDOW_CONTIGUOUS, WITHIN_RPO, find},
+    api::condition::{
+        ACCEPTED, DELETION_HELD, IN_SYNC, MIGRATED, PURGE_BLOCKED, READY, WINDOW_CONTIGUOUS, WITHIN_RPO, find,
+    },
     controller::events::Announcement,
 };
 
-/// Reasons of `Ready` that are no news: every service begins with them, or another condition tells.
-const QUIET: [&str; 4] = ["FirstSync", "OtherRegion", "Deleting", "PurgeBlocked"];
+/// Reasons of `Ready` that are no news: every resource begins with them, or another condition tells.
+const QUIET: [&str; 5] = ["FirstSync", "Migrating", "OtherRegion", "Deleting", "PurgeBlocked"];
 
 /// What changed.
 #[must_use]
@@ -37,6 +39,13 @@ fn change(before: Option<&Condition>, now: &Condition, all: &[Condition]) -> Opt
         (WINDOW_CONTIGUOUS, "False") if turned => Some(Announcement::warning("WindowSplit", message)),
         (WINDOW_CONTIGUOUS, "True") if turned && was_bad => {
             Some(Announcement::normal("WindowWhole", message))
+        }
+        (MIGRATED, "True") if turned => Some(Announcement::normal("Migrated", message)),
+        (IN_SYNC, "False") if news => Some(Announcement::warning(&now.reason, message)),
+        (IN_SYNC, "True") if turned && was_bad => Some(Announcement::normal("InSync", message)),
+        (DELETION_HELD, "True") if turned => Some(Announcement::warning("DeletionHeld", message)),
+        (DELETION_HELD, "False") if turned && before.is_some() => {
+            Some(Announcement::normal("DeletionReleased", message))
         }
         (PURGE_BLOCKED, "True") if news => Some(Announcement::warning("PurgeBlocked", message)),
         _ => None,

@@ -1,8 +1,11 @@
 //! What a sweep has seen and done.
 
-use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering::Relaxed},
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use super::super::{Complete, Copied, Difference, Error, LeftOut};
@@ -16,7 +19,9 @@ pub struct Counts {
     /// Objects listed at the source, and at the target.
     pub source: u64,
     pub target: u64,
-    /// Of the same key, size and ETag on both sides.
+    /// Bytes of those at the source.
+    pub source_bytes: u64,
+    /// Of the same key, size and ETag on both sides; or copied as they are, though the ETags differ.
     pub alike: u64,
     /// At the source only.
     pub missing: u64,
@@ -42,6 +47,10 @@ pub struct Counts {
     pub skipped: u64,
     /// Objects that could be neither copied nor deleted.
     pub failed: u64,
+    /// Objects that were not deleted, since they are more than may be.
+    pub held: u64,
+    /// Time that the comparison waited for listings.
+    pub listing: Duration,
 }
 
 /// An object that could be neither copied nor deleted.
@@ -137,6 +146,7 @@ impl Tally {
     pub(super) fn compared(&self, complete: &Complete) {
         self.change(|counts| {
             counts.source += complete.source;
+            counts.source_bytes += complete.source_bytes;
             counts.target += complete.target;
             counts.alike += complete.alike;
             counts.extra += complete.extras.len() as u64 + complete.more_extras;
@@ -164,6 +174,19 @@ impl Tally {
 
     pub(super) fn deleted(&self) {
         self.change(|counts| counts.deleted += 1);
+    }
+
+    pub(super) fn held(&self) {
+        self.change(|counts| counts.held = counts.extra);
+    }
+
+    pub(super) fn listed(&self, took: Duration) {
+        self.change(|counts| counts.listing += took);
+    }
+
+    /// A pair that differs in nothing but the ETag, as the copy of it did.
+    pub(super) fn same(&self) {
+        self.change(|counts| counts.alike += 1);
     }
 
     pub(super) fn overtaken(&self) {

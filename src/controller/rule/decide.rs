@@ -1,0 +1,151 @@
+//! What shall be: pure.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{observe::Observed, standing::Standing, status::View, task};
+use crate::{
+    api::{
+        AcceptedPair, BucketReplicationRule, BucketReplicationRuleStatus, RulePhase, Served,
+        condition::{ACCEPTED, Verdict},
+    },
+    controller::{
+        Error, Options,
+        status::{Said, conditions},
+        work::{
+            act,
+            next::{Need, Next, all, bounded, earliest, next, regions_block},
+            request,
+            standing::{self, about},
+            task::shift,
+            words,
+        },
+    },
+    rules::Objection,
+    task::TaskMode,
+};
+
+/// What shall be done about a rule.
+pub type Decision = act::Decision<BucketReplicationRuleStatus>;
+
+/// Decides on a rule.
+///
+/// # Errors
+/// Never for tasks built here.
+pub fn decide(
+    rule: &BucketReplicationRule,
+    observed: &Observed,
+    standing: Standing,
+    options: &Options,
+    now: Timestamp,
+) -> Result<Decision, Error> {
+    let mut decision = match standing {
+        // What goes with its namespace is deleted next; nothing can be created or told there.
+        _ if observed.terminating => Decision::default(),
+        Standing::OtherRegion { silent: true } => Decision::default(),
+        // Its worker ends; both buckets stay as they are.
+        _ if rule.metadata.deletion_timestamp.is_some() => {
+            Decision { end: all(&observed.jobs), ..Decision::default() }
+        }
+        Standing::OtherRegion { silent: false } => {
+            let said = standing::other_region(&rule.spec.target.region);
+            Decision { status: Some(outside(rule, said, now)), ..Decision::default() }
+        }
+        Standing::Out(objection) => out(rule, observed, &objection, now),
+        Standing::Accepted(pair) => accepted(rule, observed, pair, options, now)?,
+    };
+    if let Some(status) = &decision.status {
+        decision.announcements.extend(words::changes(rule.conditions(), &status.conditions));
+    }
+    decision.next_look = bounded(decision.next_look, options);
+    Ok(decision)
+}
+
+/// Status of a rule that is not accepted. What was accepted before stays known: what a worker found is
+/// about that.
+fn outside(rule: &BucketReplicationRule, said: Vec<Said>, now: Timestamp) -> BucketReplicationRuleStatus {
+    let old = rule.status.clone().unwrap_or_default();
+    let generation = rule.metadata.generation;
+    BucketReplicationRuleStatus {
+        observed_generation: generation,
+        phase: Some(RulePhase::Pending),
+        conditions: conditions(&old.conditions, generation, now, said),
+        pair: old.pair,
+        last_run_request: old.last_run_request,
+        ..BucketReplicationRuleStatus::default()
+    }
+}
+
+fn out(rule: &BucketReplicationRule, observed: &Observed, objection: &Objection, now: Timestamp) -> Decision {
+    Decision {
+        status: Some(outside(rule, standing::out(objection), now)),
+        // Accepted before, for other buckets: its worker must not go on.
+        end: all(&observed.jobs),
+        // What it waits for is watched; this is for what was missed.
+        next_look: Duration::from_secs(15),
+        ..Decision::default()
+    }
+}
+
+fn accepted(
+    rule: &BucketReplicationRule,
+    observed: &Observed,
+    pair: AcceptedPair,
+    options: &Options,
+    now: Timestamp,
+) -> Result<Decision, Error> {
+    let (source, target) = (observed.source_region.as_ref(), observed.target_region.as_ref());
+    let blocked = regions_block(source, target, options);
+    let message = format!(
+        "{} replicates bucket {} in region {} to bucket {} in region {}",
+        about(rule),
+        pair.source.bucket,
+        rule.spec.source.region,
+        pair.target.bucket,
+        rule.spec.target.region
+    );
+    let view = View::new(rule, observed, (pair, blocked.as_ref()), (&options.timing, now));
+    let told = view.accepted((ACCEPTED, Verdict::True, "Accepted".to_owned(), message));
+    let news = request::malformed(rule).into_iter().chain(request::finding(rule)).collect();
+    let mut decision =
+        Decision { status: Some(told.status), news, nudge: told.nudge, ..Decision::default() };
+    let mut looks = vec![told.look];
+    if rule.spec.suspend {
+        decision.end = all(&observed.jobs);
+    } else if let Some(next) = next_job(rule, observed, (options, blocked.is_some()), now)? {
+        (decision.start, decision.end) = (next.start, next.end);
+        looks.push(next.look);
+    }
+    decision.next_look = earliest(&looks, now);
+    Ok(decision)
+}
+
+fn next_job(
+    rule: &BucketReplicationRule,
+    observed: &Observed,
+    (options, blocked): (&Options, bool),
+    now: Timestamp,
+) -> Result<Option<Next>, Error> {
+    let Some(regions) = observed.source_region.as_ref().zip(observed.target_region.as_ref()) else {
+        return Ok(None);
+    };
+    let length = shift(rule, options);
+    let need = Need {
+        task: &task::replicate(rule, regions, options),
+        work: &task::work(rule, length),
+        mode: TaskMode::Shift { seconds: length.as_secs() },
+        // Of cycles that are Jobs of their own only.
+        interval: length,
+        jobs: &observed.jobs,
+        last_cycle: None,
+        last_run: observed.last_run.as_deref(),
+        regions,
+        blocked,
+    };
+    next(rule, &need, options, now).map(Some)
+}
+
+#[cfg(test)]
+#[path = "decide_tests.rs"]
+mod tests;

@@ -1,0 +1,41 @@
+//! What there is, from the caches.
+
+use kube::ResourceExt;
+
+use crate::{
+    api::{BucketReplicationRule, Region},
+    controller::{
+        Context,
+        context::uid_of,
+        jobs::{JobView, Words},
+        work::seen::{jobs, words},
+    },
+};
+
+/// What was found.
+pub struct Observed {
+    pub source_region: Option<Region>,
+    pub target_region: Option<Region>,
+    /// Oldest first.
+    pub jobs: Vec<JobView>,
+    /// The kubelet's, scheduler's or Job controller's own words on why no pod works.
+    pub words: Option<Words>,
+    pub terminating: bool,
+    /// Id of the last run that was started here.
+    pub last_run: Option<String>,
+}
+
+/// Takes a look.
+pub async fn observe(rule: &BucketReplicationRule, context: &Context) -> Observed {
+    let namespace = rule.namespace().unwrap_or_default();
+    let (jobs, _) = jobs(rule, context, super::task::ROLE);
+    let active = jobs.iter().rev().find(|job| job.is_active());
+    Observed {
+        source_region: context.region(&rule.spec.source.region),
+        target_region: context.region(&rule.spec.target.region),
+        words: words(active, &namespace, context).await,
+        jobs,
+        terminating: context.is_terminating(&namespace),
+        last_run: context.last_run(&uid_of(rule)),
+    }
+}

@@ -1,0 +1,233 @@
+//! The status of an accepted rule: from its worker's report, its Jobs, its regions.
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::observe::Observed;
+use crate::{
+    api::{
+        AcceptedPair, BucketReplicationRule, BucketReplicationRuleStatus, Comparison, Migrated, Migration,
+        RELEASE_DELETES, ReplicationCounts, RulePhase, Served, Share,
+        condition::{DELETION_HELD, IN_SYNC, MIGRATED, Verdict},
+    },
+    controller::{
+        Timing,
+        context::uid_of,
+        names,
+        status::{Said, conditions},
+        work::{
+            health::{Blocked, Eye, Health},
+            request::honoured,
+            standing::about,
+            trouble::failure,
+        },
+    },
+};
+
+/// What a status is made from.
+pub struct View<'a> {
+    rule: &'a BucketReplicationRule,
+    observed: &'a Observed,
+    pair: AcceptedPair,
+    /// The status as it was, as far as it is about these buckets.
+    old: BucketReplicationRuleStatus,
+    /// The last comparison of these buckets.
+    known: Option<&'a Comparison>,
+    eye: Eye<'a>,
+}
+
+/// A status, and when it would change by itself.
+pub struct Told {
+    pub status: BucketReplicationRuleStatus,
+    pub look: Option<Timestamp>,
+    /// Region whose store a worker could not reach.
+    pub nudge: Option<String>,
+}
+
+impl<'a> View<'a> {
+    /// A look at a rule, at a moment.
+    #[must_use]
+    pub fn new(
+        rule: &'a BucketReplicationRule,
+        observed: &'a Observed,
+        (pair, blocked): (AcceptedPair, Option<&'a Blocked>),
+        (timing, now): (&'a Timing, Timestamp),
+    ) -> Self {
+        let report = rule.observed().filter(|report| names::is_run_of(&uid_of(rule), &report.run_id));
+        let known = report.and_then(|report| report.cycle.as_ref()).filter(|cycle| cycle.pair == pair);
+        // What was told of other buckets is nothing to these.
+        let old = rule.status.clone().filter(|old| old.pair.as_ref().is_none_or(|old| *old == pair));
+        let told = rule.observed().and_then(|report| report.failure.as_ref());
+        let completed = known.map(|cycle| cycle.completed_at.0);
+        let eye = Eye {
+            about: about(rule),
+            old: rule.conditions(),
+            suspended: rule.spec.suspend,
+            jobs: &observed.jobs,
+            words: observed.words.as_ref(),
+            failure: failure(told, &observed.jobs, completed),
+            blocked,
+            source: observed.source_region.as_ref(),
+            target: observed.target_region.as_ref(),
+            timing,
+            now,
+        };
+        Self { rule, observed, pair, old: old.unwrap_or_default(), known, eye }
+    }
+
+    /// The status of an accepted rule.
+    #[must_use]
+    pub fn accepted(&self, accepted: Said) -> Told {
+        let Self { rule, observed, pair, old, known, eye } = self;
+        let migration = self.migration();
+        let migrated = migration.as_ref().is_some_and(|migration| migration.completed_at.is_some());
+        let (health, look) = eye.health(|serving| self.progress(migrated, serving));
+        let current = !matches!(health, Health::Troubled(_)) && !eye.suspended;
+        let mut said = vec![self.ready(&health), accepted];
+        said.extend(eye.kstatus(&health));
+        said.extend(eye.reachable(&health, known.is_some()));
+        said.extend([self.migrated(migrated), self.in_sync(current), self.deletion_held()]);
+        let generation = rule.metadata.generation;
+        let synced = known.and_then(|cycle| cycle.synced_until.clone());
+        let status = BucketReplicationRuleStatus {
+            observed_generation: generation,
+            phase: Some(self.phase(&health, migrated)),
+            pair: Some(pair.clone()),
+            migration,
+            // It never goes back.
+            last_sync_time_point: old.last_sync_time_point.clone().max(synced),
+            live_time_point: known.filter(|_| current).map(|cycle| cycle.dealt_with_until.clone()),
+            counts: known.map(counts).or_else(|| old.counts.clone()),
+            last_run_request: honoured(*rule, &observed.jobs),
+            observed: None,
+            conditions: conditions(rule.conditions(), generation, eye.now, said),
+        };
+        Told { status, look, nudge: eye.nudge(&health) }
+    }
+
+    /// How far it is: what is over stays so, and the percentage never goes back (`C04`).
+    fn migration(&self) -> Option<Migration> {
+        let old = self.old.migration.clone();
+        if old.as_ref().is_some_and(|old| old.completed_at.is_some()) {
+            return old;
+        }
+        let all = |total| Share { total, done: total };
+        if let Some(Migrated { at, objects, bytes }) = self.known.and_then(|cycle| cycle.migrated.clone()) {
+            let (objects, bytes) = (all(objects), all(bytes));
+            return Some(Migration { percent: 100, objects, bytes, completed_at: Some(at) });
+        }
+        let progress = self.rule.observed()?.progress.as_ref().and_then(|progress| progress.migration);
+        let Some(progress) = progress else { return old };
+        let percent = progress.objects.percent().min(progress.bytes.percent()).min(99);
+        Some(Migration {
+            percent: old.map_or(percent, |old| old.percent.max(percent)),
+            objects: progress.objects,
+            bytes: progress.bytes,
+            completed_at: None,
+        })
+    }
+
+    fn progress(&self, migrated: bool, serving: bool) -> Health {
+        if migrated {
+            return Health::Well;
+        }
+        let about = &self.eye.about;
+        let failed = self.known.filter(|cycle| cycle.failed > 0);
+        let message = match failed {
+            Some(cycle) => format!("{about}: {}", self.failed(cycle)),
+            None if serving => format!("{about} copies what its source held before; see status.migration"),
+            None => format!("the first worker of {about} is being started"),
+        };
+        Health::First("Migrating".to_owned(), message)
+    }
+
+    fn phase(&self, health: &Health, migrated: bool) -> RulePhase {
+        let started = self.known.is_some() || self.observed.jobs.iter().any(|job| job.ready_pod().is_some());
+        match health {
+            _ if self.eye.suspended => RulePhase::Suspended,
+            Health::Well => RulePhase::Replicating,
+            Health::First(..) if started => RulePhase::Migrating,
+            Health::Troubled(trouble) if trouble.permanent => RulePhase::Failed,
+            Health::Troubled(_) if migrated || self.known.is_some() => RulePhase::Stale,
+            Health::First(..) | Health::Troubled(_) => RulePhase::Pending,
+        }
+    }
+
+    fn ready(&self, health: &Health) -> Said {
+        let suspended = format!(
+            "{} is suspended: nothing is replicated, both buckets stay as they are; set spec.suspend: false to go on and catch up",
+            self.eye.about
+        );
+        self.eye.ready(health, suspended, || {
+            let message = format!("{} replicates changes as it finds them", self.eye.about);
+            ("Replicating".to_owned(), message)
+        })
+    }
+
+    fn migrated(&self, migrated: bool) -> Said {
+        let about = &self.eye.about;
+        if migrated {
+            let message = format!("{about}: what the source held before is at the target");
+            return (MIGRATED, Verdict::True, "Migrated".to_owned(), message);
+        }
+        let message = format!("{about}: not all that the source held before is at the target; see status.migration");
+        (MIGRATED, Verdict::False, "Migrating".to_owned(), message)
+    }
+
+    fn in_sync(&self, current: bool) -> Said {
+        let said = |verdict, reason: &str, message: String| (IN_SYNC, verdict, reason.to_owned(), message);
+        let Some(cycle) = self.known else {
+            return said(Verdict::Unknown, "NotCompared", "no comparison of both buckets has ended yet".to_owned());
+        };
+        if !current {
+            let message = "the buckets are not compared now; see condition Ready".to_owned();
+            return said(Verdict::Unknown, "NotKeptCurrent", message);
+        }
+        if cycle.failed > 0 {
+            return said(Verdict::False, "ObjectsFailed", self.failed(cycle));
+        }
+        if cycle.held.is_some() {
+            let message = "deletes are held; see condition DeletionHeld".to_owned();
+            return said(Verdict::False, "DeletesHeld", message);
+        }
+        let message = "every difference that the last comparison found is settled".to_owned();
+        said(Verdict::True, "InSync", message)
+    }
+
+    /// How many objects failed, and the first of them.
+    fn failed(&self, cycle: &Comparison) -> String {
+        let findings = self.rule.observed().map(|report| report.findings.as_slice()).unwrap_or_default();
+        let first = findings.first().map(|finding| format!(", first {}: {}", finding.reason, finding.message));
+        format!(
+            "{} object(s) could not be copied or deleted, they are tried again each time{}",
+            cycle.failed,
+            first.unwrap_or_default()
+        )
+    }
+
+    fn deletion_held(&self) -> Said {
+        let Some(held) = self.known.and_then(|cycle| cycle.held.as_ref()) else {
+            let message = "no delete is held".to_owned();
+            return (DELETION_HELD, Verdict::False, "NothingHeld".to_owned(), message);
+        };
+        let example = held.example.as_ref().map(|key| format!(", {key:?} among them")).unwrap_or_default();
+        let budget = self.rule.spec.delete_budget;
+        let message = format!(
+            "{} objects at the target{example} would be deleted, more than {} and {} % of it in an hour (spec.deleteBudget): none is, everything else goes on. If they are to go: kubectl annotate --overwrite brr {} -n {} {RELEASE_DELETES}=$(date -u +%FT%TZ); else bring them back at the source, or set spec.deletes: Keep",
+            held.objects,
+            budget.count,
+            budget.percent,
+            self.rule.name_any(),
+            self.rule.namespace().unwrap_or_default()
+        );
+        (DELETION_HELD, Verdict::True, "OverBudget".to_owned(), message)
+    }
+}
+
+fn counts(cycle: &Comparison) -> ReplicationCounts {
+    ReplicationCounts {
+        repaired: cycle.repaired,
+        failed: cycle.failed,
+        held: cycle.held.as_ref().map_or(0, |held| held.objects),
+    }
+}
