@@ -132,7 +132,7 @@ impl Sweep {
             let abreast = self.effort.ranges.max(1).min(ranges.len());
             let each = stream::iter(ranges).map(|range| self.compare(range, &tasks, abreast));
             let extras: Vec<_> =
-                each.buffer_unordered(abreast).try_filter_map(async |extras| Ok(extras)).try_collect().await?;
+                each.buffer_unordered(abreast).try_filter_map(|extras| std::future::ready(Ok(extras))).try_collect().await?;
             let deleted = self.delete_all(extras, &tasks).await;
             drop(tasks);
             deleted

@@ -94,9 +94,17 @@ impl Report {
     /// True if the target now holds all that the source held, and, where extras were to go, no more.
     #[must_use]
     pub fn agrees(&self, mirrored: bool) -> bool {
-        let Counts { missing, unlike, copied, extra, deleted, overtaken, failed, .. } = self.counts;
+        self.counts.is_settled(mirrored)
+    }
+}
+
+impl Counts {
+    /// True if every difference was dealt with, extras too where they were to go.
+    #[must_use]
+    pub fn is_settled(&self, mirrored: bool) -> bool {
+        let Self { missing, unlike, copied, extra, deleted, overtaken, failed, .. } = self;
         let settled = copied + deleted + overtaken;
-        failed == 0 && settled == missing + unlike + if mirrored { extra } else { 0 }
+        *failed == 0 && settled == missing + unlike + if mirrored { *extra } else { 0 }
     }
 }
 

@@ -1,0 +1,175 @@
+//! Keeps a bucket in line with another: compares both again and again, as often as listing them may cost.
+
+mod engine;
+mod memory;
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::sweep::{Counts, Examples};
+use crate::store::{ObjectStore, Side, Versioning};
+pub use memory::{Held, Memory, Migrated, Spent};
+
+/// Two buckets, ready to be brought in line.
+pub struct Session {
+    pub source: Arc<dyn ObjectStore>,
+    pub target: Arc<dyn ObjectStore>,
+    /// The target's bucket as the source's endpoint has it, if it has one: to find out that both are one store.
+    pub target_at_source: Arc<dyn ObjectStore>,
+    pub config: Config,
+    /// What earlier runs knew.
+    pub memory: Memory,
+}
+
+/// What identifies and limits a run.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What the source does not have is deleted at the target.
+    pub deletes: bool,
+    /// Objects, and percentage of the target's, that may be deleted in an hour.
+    pub delete_count: u64,
+    pub delete_percent: u8,
+    /// Ceiling in bytes a second; `None` = no ceiling.
+    pub bytes_per_second: Option<u64>,
+    /// Ceiling of requests a second over both stores; `None` = no ceiling.
+    pub requests_per_second: Option<u32>,
+    /// Least time from one comparison to the next.
+    pub least_period: Duration,
+    /// A run without any progress for this long ends itself with [`Error::Stuck`].
+    pub stuck_after: Duration,
+}
+
+/// What a run is given to work with.
+pub struct Strings {
+    /// Asks for a comparison now.
+    pub run_now: mpsc::Receiver<()>,
+    /// When somebody released the deletes that were held then.
+    pub released: watch::Receiver<Option<Timestamp>>,
+    /// Cancelled: stop. Whatever is under way is taken up by the next run.
+    pub hand_over: CancellationToken,
+    pub updates: mpsc::Sender<Update>,
+}
+
+/// What a run tells while it runs.
+#[derive(Clone, Debug)]
+pub enum Update {
+    /// Something moves; sampled.
+    Progress(Progress),
+    /// Everything was compared once.
+    Compared(Box<Compared>),
+    /// A comparison failed; it is tried again after a pause unless the error is permanent.
+    Failed { side: Option<Side>, reason: &'static str, message: String, permanent: bool },
+}
+
+/// Movement in the current comparison.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Of what the source held when it was counted, while that is not all at the target.
+    pub migration: Option<MigrationProgress>,
+    /// Differences that are not settled yet.
+    pub pending: u64,
+    /// Bytes written to the target by this run.
+    pub transferred_bytes: u64,
+    /// Requests and bytes of this run as one number: it stands still only when nothing moves.
+    pub movement: u64,
+    /// Something should be moving.
+    pub busy: bool,
+}
+
+/// How much of what the source held is at the target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MigrationProgress {
+    pub objects: u64,
+    pub objects_done: u64,
+    pub bytes: u64,
+    pub bytes_done: u64,
+}
+
+/// A comparison that was complete, and what is known after it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Compared {
+    pub started_at: Timestamp,
+    pub completed_at: Timestamp,
+    /// Time from the beginning of this comparison to that of the next.
+    pub period: Duration,
+    pub counts: Counts,
+    pub examples: Examples,
+    /// Every change of the source up to it is dealt with, but for objects that failed and deletes that are held.
+    pub dealt_with_until: Timestamp,
+    pub memory: Memory,
+    /// Whether the buckets keep versions; `None`: the credentials don't let us see it.
+    pub source_versioning: Option<Versioning>,
+    pub target_versioning: Option<Versioning>,
+}
+
+/// A run ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Replicate(#[from] super::Error),
+    /// What is written through one end is seen through the other.
+    #[error("{0} is seen through the source's endpoint as well: both ends are one store; correct the endpoint of one Region")]
+    SameStore(String),
+    #[error("nothing has moved for {0:?}; the next run goes on where this one was")]
+    Stuck(Duration),
+}
+
+impl Error {
+    /// The one word used in conditions, Events and metrics alike.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Replicate(error) => error.reason(),
+            Self::SameStore(_) => "SameStore",
+            Self::Stuck(_) => "Stuck",
+        }
+    }
+
+    /// True where only a person can help.
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            Self::Replicate(error) => error.is_permanent(),
+            Self::SameStore(_) => true,
+            Self::Stuck(_) => false,
+        }
+    }
+
+    /// The side to look at, where one is to blame.
+    #[must_use]
+    pub fn side(&self) -> Option<Side> {
+        match self {
+            Self::Replicate(error) => Some(error.side()),
+            Self::SameStore(_) | Self::Stuck(_) => None,
+        }
+    }
+}
+
+/// Brings the target in line until `hand_over`.
+///
+/// Sends [`Update`]s as it goes; a closed channel ends the run. Killed at any moment, the next run repeats
+/// a listing and at most a part of each object that was under way.
+///
+/// # Errors
+/// Permanent failures, failures to reach a store that lasted longer than the internal pauses, both ends
+/// being one store, and [`Error::Stuck`].
+pub async fn run(session: Session, strings: Strings) -> Result<(), Error> {
+    let stuck_after = session.config.stuck_after;
+    let Strings { run_now, released, hand_over, updates } = strings;
+    let engine = tokio::select! {
+        engine = engine::Engine::open(session) => engine?,
+        () = hand_over.cancelled() => return Ok(()),
+    };
+    tokio::select! {
+        ended = engine.shift(run_now, released, &updates) => ended,
+        () = hand_over.cancelled() => Ok(()),
+        () = engine.until_stuck(stuck_after) => Err(Error::Stuck(stuck_after)),
+        () = engine.tell(&updates) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

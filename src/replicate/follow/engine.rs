@@ -1,0 +1,236 @@
+//! One run: probes, then compares until it is told to stop.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+
+use super::{
+    Compared, Config, Error, Memory, MigrationProgress, Progress, Session, Update, memory::period,
+};
+use crate::{
+    replicate::{
+        pace::{self, TICK, jittered},
+        same_place,
+        sweep::{Action, Counts, Effort, KnownAlike, Sweep, Tally},
+    },
+    store::{
+        self, ObjectStore, Side, Versioning,
+        limits::{Lane, Limited, Limits},
+    },
+};
+
+/// Least pause between two comparisons, however long the first took.
+const BREATH: Duration = Duration::from_secs(1);
+
+pub(super) struct Engine {
+    source: Arc<dyn ObjectStore>,
+    target: Arc<dyn ObjectStore>,
+    limits: Arc<Limits>,
+    config: Config,
+    source_versioning: Option<Versioning>,
+    target_versioning: Option<Versioning>,
+    known: Arc<KnownAlike>,
+    memory: Mutex<Memory>,
+    current: Mutex<Current>,
+    busy: AtomicBool,
+}
+
+/// The comparison under way.
+#[derive(Default)]
+struct Current {
+    tally: Arc<Tally>,
+    /// What the source held when it was counted, while it is being migrated.
+    counted: Option<Counts>,
+}
+
+impl Engine {
+    /// Makes sure that these are two stores, and finds out what both can do.
+    pub(super) async fn open(session: Session) -> Result<Self, Error> {
+        let Session { source, target, target_at_source, config, memory } = session;
+        for seen in [&source, &target_at_source] {
+            if same_place(&**seen, &*target, "").await? {
+                return Err(Error::SameStore(format!("what is written to bucket {}", target.bucket())));
+            }
+        }
+        let limits = Limits::new(config.bytes_per_second, config.requests_per_second);
+        let paced = |store| Arc::new(Limited::new(store, &limits, Lane::Rest)) as Arc<dyn ObjectStore>;
+        Ok(Self {
+            source_versioning: versioning(&*source, Side::Source).await?,
+            target_versioning: versioning(&*target, Side::Target).await?,
+            source: paced(source),
+            target: paced(target),
+            limits,
+            config,
+            known: Arc::default(),
+            memory: Mutex::new(memory),
+            current: Mutex::default(),
+            busy: AtomicBool::new(true),
+        })
+    }
+
+    /// Compares again and again. Ends only with an error.
+    pub(super) async fn shift(
+        &self,
+        mut run_now: mpsc::Receiver<()>,
+        mut released: watch::Receiver<Option<Timestamp>>,
+        updates: &mpsc::Sender<Update>,
+    ) -> Result<(), Error> {
+        let mut failures = 0;
+        loop {
+            let began = Instant::now();
+            self.busy.store(true, Relaxed);
+            let release = *released.borrow_and_update();
+            let rest = match self.compare(release).await {
+                Ok(compared) => {
+                    failures = 0;
+                    let rest = jittered(compared.period).saturating_sub(began.elapsed()).max(BREATH);
+                    send(updates, Update::Compared(Box::new(compared))).await;
+                    rest
+                }
+                Err(error) => {
+                    send(updates, failed(&error)).await;
+                    let pause = pace::pause(failures).filter(|_| !error.is_permanent());
+                    let Some(pause) = pause else { return Err(error) };
+                    failures += 1;
+                    pause
+                }
+            };
+            self.busy.store(false, Relaxed);
+            tokio::select! {
+                () = tokio::time::sleep(rest) => {}
+                // A channel that is closed asks for nothing more.
+                Some(()) = run_now.recv() => {}
+                Ok(()) = released.changed() => {}
+            }
+        }
+    }
+
+    async fn compare(&self, released: Option<Timestamp>) -> Result<Compared, Error> {
+        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if memory.migrated.is_none() {
+            let counted = self.sweep(Action::Compare).run().await?.counts;
+            self.set_current(Current { counted: Some(counted), ..Current::default() });
+        }
+        let started_at = Timestamp::now();
+        let budget = memory.budget(&self.config, released, started_at);
+        let action = if self.config.deletes { Action::Mirror } else { Action::Copy };
+        let sweep = self.sweep(action).deletes_within(budget);
+        let counted = self.current.lock().unwrap_or_else(PoisonError::into_inner).counted;
+        self.set_current(Current { tally: sweep.tally(), counted });
+        let report = sweep.run().await?;
+        let offset = self.source.clock_offset().unwrap_or(SignedDuration::ZERO);
+        // By whichever of both clocks a change is dated, it was made before.
+        let dealt_with_until = started_at - offset.abs();
+        let seen = (&report.counts, &report.examples);
+        let memory = memory.after(seen, budget, (started_at, dealt_with_until), &self.config);
+        if memory.migrated.is_some() {
+            self.set_current(Current { tally: sweep.tally(), counted: None });
+        }
+        *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = memory.clone();
+        Ok(Compared {
+            started_at,
+            completed_at: Timestamp::now(),
+            period: period(report.counts.listing, &self.config),
+            counts: report.counts,
+            examples: report.examples,
+            dealt_with_until,
+            memory,
+            source_versioning: self.source_versioning,
+            target_versioning: self.target_versioning,
+        })
+    }
+
+    fn sweep(&self, action: Action) -> Sweep {
+        let side = |store: &Arc<dyn ObjectStore>| (Arc::clone(store), String::new());
+        let sweep = Sweep::new(side(&self.source), side(&self.target), action, Effort::default());
+        sweep.knows(Arc::clone(&self.known))
+    }
+
+    fn set_current(&self, current: Current) {
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = current;
+    }
+
+    fn movement(&self) -> u64 {
+        let usage = self.limits.usage();
+        usage.requests + usage.bytes_read + usage.bytes_written
+    }
+
+    fn progress(&self) -> Progress {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = current.tally.counts();
+        let settled = now.copied + now.overtaken + now.failed;
+        Progress {
+            migration: current.counted.map(|counted| migration(&counted, &now)),
+            pending: (now.missing + now.unlike).saturating_sub(settled),
+            transferred_bytes: self.limits.usage().bytes_written,
+            movement: self.movement(),
+            busy: self.busy.load(Relaxed),
+        }
+    }
+
+    /// Ends when nothing has moved for too long while something should.
+    pub(super) async fn until_stuck(&self, limit: Duration) {
+        pace::until_stuck(limit, || self.busy.load(Relaxed).then(|| self.movement())).await;
+    }
+
+    /// Tells of progress while there is any; ends when nobody listens.
+    pub(super) async fn tell(&self, updates: &mpsc::Sender<Update>) {
+        let mut last = None;
+        loop {
+            tokio::select! {
+                () = updates.closed() => return,
+                () = tokio::time::sleep(TICK) => {}
+            }
+            let progress = self.progress();
+            // A full channel means that somebody is busy: the next one will tell.
+            if last != Some(progress) && updates.try_send(Update::Progress(progress)).is_ok() {
+                last = Some(progress);
+            }
+        }
+    }
+}
+
+/// What was alike when it was counted, and what was settled since.
+fn migration(counted: &Counts, now: &Counts) -> MigrationProgress {
+    let settled = counted.alike + now.copied + now.overtaken;
+    let bytes = counted.source_bytes.saturating_sub(counted.bytes) + now.copied_bytes;
+    MigrationProgress {
+        objects: counted.source,
+        objects_done: settled.min(counted.source),
+        bytes: counted.source_bytes,
+        bytes_done: bytes.min(counted.source_bytes),
+    }
+}
+
+/// Not being allowed to see it is no reason not to copy.
+async fn versioning(store: &dyn ObjectStore, side: Side) -> Result<Option<Versioning>, Error> {
+    match store.versioning().await {
+        Ok(versioning) => Ok(Some(versioning)),
+        Err(store::Error::AccessDenied(_)) => Ok(None),
+        Err(source) => Err(crate::replicate::Error::Store { side, source }.into()),
+    }
+}
+
+fn failed(error: &Error) -> Update {
+    Update::Failed {
+        side: error.side(),
+        reason: error.reason(),
+        message: error.to_string(),
+        permanent: error.is_permanent(),
+    }
+}
+
+/// Nobody listens any more: the run is about to end.
+async fn send(updates: &mpsc::Sender<Update>, update: Update) {
+    updates.send(update).await.ok();
+}

@@ -1,0 +1,101 @@
+//! The role that brings a bucket in line with another.
+
+mod told;
+
+use std::{sync::Arc, time::Duration};
+
+use kube::{Api, Client};
+
+use super::{
+    Error, Start,
+    health::Health,
+    report,
+    run::{self, Lasting},
+    stores,
+};
+use crate::{
+    api::{BucketReplicationRule, Comparison, Served},
+    replicate::follow::{self, Config, Session, Strings, Update},
+    store::Side,
+    task::{Owner, ReplicateTask, StoreLocation, Task},
+};
+
+/// Least time from one comparison to the next.
+const LEAST_PERIOD: Duration = Duration::from_secs(10);
+/// Longest rest of a worker that is well: comparisons of the largest buckets are this far apart.
+const REST: Duration = Duration::from_mins(20);
+/// A run without any progress for this long ends itself.
+const STUCK_AFTER: Duration = Duration::from_mins(10);
+/// Longest that the question may take what an earlier run knew.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Replicates until the shift is over.
+///
+/// # Errors
+/// See [`Error`]; the last report says the same.
+pub async fn run(start: &Start, task: &Task, work: &ReplicateTask) -> Result<(), Error> {
+    let client = report::client().await?;
+    let known = known(client, &task.owner, work).await;
+    let memory = known.as_ref().map(told::memory).unwrap_or_default();
+    let lasting = Lasting::Shift(Duration::from_secs(work.seconds));
+    let pair = told::pair(work);
+    let engine = move |strings: run::Strings<(Update, _)>| {
+        let run::Strings { run_now, released, hand_over, updates } = strings;
+        let session = session(start, work, memory)?;
+        Ok(async move {
+            let (tell, mut told) = tokio::sync::mpsc::channel(1);
+            let strings = Strings { run_now, released, hand_over, updates: tell };
+            let pass = async {
+                while let Some(update) = told.recv().await {
+                    if updates.send((update, pair.clone())).await.is_err() {
+                        return;
+                    }
+                }
+            };
+            let (ended, ()) = tokio::join!(follow::run(session, strings), pass);
+            Ok(ended?)
+        })
+    };
+    let health = Health::every(REST);
+    run::serve::<BucketReplicationRule, _, _>(start, (&task.owner, known), (health, lasting), engine).await
+}
+
+/// The last comparison of these buckets by an earlier run. Without an answer the run goes on without it: it
+/// counts anew, and what it must know it finds in the buckets.
+async fn known(client: Client, owner: &Owner, work: &ReplicateTask) -> Option<Comparison> {
+    let api: Api<BucketReplicationRule> = Api::namespaced(client, &owner.namespace);
+    let rule = match tokio::time::timeout(PATIENCE, api.get(&owner.name)).await {
+        Ok(Ok(rule)) => rule,
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "what an earlier run knew can't be read");
+            return None;
+        }
+        Err(_) => {
+            tracing::warn!("what an earlier run knew can't be read: no answer within {PATIENCE:?}");
+            return None;
+        }
+    };
+    let same = rule.metadata.uid.as_deref() == Some(&owner.uid);
+    let cycle = rule.observed().filter(|_| same)?.cycle.clone();
+    cycle.filter(|cycle| cycle.pair == told::pair(work))
+}
+
+fn session(start: &Start, work: &ReplicateTask, memory: follow::Memory) -> Result<Session, Error> {
+    let open = |location: &StoreLocation, directory, side| stores::open(location, directory, side);
+    let aliased = StoreLocation { bucket: work.target.bucket.clone(), ..work.source.clone() };
+    Ok(Session {
+        source: open(&work.source, &start.mounts.source, Side::Source)?,
+        target: open(&work.target, &start.mounts.target, Side::Target)?,
+        target_at_source: Arc::clone(&open(&aliased, &start.mounts.source, Side::Source)?),
+        config: Config {
+            deletes: work.deletes,
+            delete_count: work.delete_count,
+            delete_percent: work.delete_percent,
+            bytes_per_second: work.bytes_per_second,
+            requests_per_second: work.requests_per_second,
+            least_period: LEAST_PERIOD,
+            stuck_after: STUCK_AFTER,
+        },
+        memory,
+    })
+}
