@@ -72,9 +72,10 @@ pub async fn run(start: Start) -> ExitCode {
 async fn work(start: &Start) -> Result<(), Error> {
     let task = read_task(start)?;
     match &task.work {
-        Work::Sync(work) => sync::run(start, &task, work).await,
+        // Their futures are large.
+        Work::Sync(work) => Box::pin(sync::run(start, &task, work)).await,
         Work::Purge(work) => purge::run(start, work).await,
-        Work::Replicate(work) => replicate::run(start, &task, work).await,
+        Work::Replicate(work) => Box::pin(replicate::run(start, &task, work)).await,
     }
 }
 

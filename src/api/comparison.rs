@@ -59,7 +59,7 @@ impl Measure for Comparison {
         self.completed_at.clone()
     }
 
-    fn as_of(self, earlier: &Self) -> Self {
+    fn dated_as(self, earlier: &Self) -> Self {
         let dealt = told_anew(Some(&earlier.dealt_with_until), Some(self.dealt_with_until.clone()));
         Self {
             started_at: earlier.started_at.clone(),

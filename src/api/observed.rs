@@ -107,7 +107,7 @@ impl Measure for Cycle {
         self.completed_at.clone()
     }
 
-    fn as_of(self, earlier: &Self) -> Self {
+    fn dated_as(self, earlier: &Self) -> Self {
         Self {
             started_at: earlier.started_at.clone(),
             completed_at: earlier.completed_at.clone(),

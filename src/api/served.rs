@@ -45,5 +45,5 @@ pub trait Measure: Clone + Debug + PartialEq + Serialize + Send + Sync + 'static
     /// The same, with the moments of an earlier one where these are all that is new: another cycle that
     /// found everything as it was is no news.
     #[must_use]
-    fn as_of(self, earlier: &Self) -> Self;
+    fn dated_as(self, earlier: &Self) -> Self;
 }

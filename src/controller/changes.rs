@@ -85,7 +85,8 @@ pub async fn region_seen(context: Arc<Context>, seen: Seen<Region>) {
         service.spec.target.region == name || source()
     })
     .await;
-    send_rules(&context, |rule| [&rule.spec.source, &rule.spec.target].iter().any(|end| end.region == name)).await;
+    send_rules(&context, |rule| [&rule.spec.source, &rule.spec.target].iter().any(|end| end.region == name))
+        .await;
 }
 
 pub async fn instance_seen(context: Arc<Context>, seen: Seen<DatabaseInstance>) {

@@ -163,11 +163,7 @@ impl Context {
     ///
     /// # Errors
     /// What the ruling objects to.
-    pub fn judged<T>(
-        &self,
-        uid: &str,
-        judge: impl FnOnce() -> Result<T, Objection>,
-    ) -> Result<T, Objection> {
+    pub fn judged<T>(&self, uid: &str, judge: impl FnOnce() -> Result<T, Objection>) -> Result<T, Objection> {
         // Held until the answer is known; nothing awaits in between.
         let _turn = locked(&self.turn);
         let answer = judge();

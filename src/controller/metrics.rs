@@ -13,7 +13,8 @@ use prometheus_client::{
 };
 
 use crate::api::{
-    BackupSyncService, BackupSyncServiceStatus, BucketReplicationRule, BucketReplicationRuleStatus, Region, Served,
+    BackupSyncService, BackupSyncServiceStatus, BucketReplicationRule, BucketReplicationRuleStatus, Region,
+    Served,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -164,7 +165,10 @@ fn in_phase<K: Served>(resource: &K, phase: Option<impl fmt::Debug>) -> Option<(
     Some(([labels(resource), vec![("phase", format!("{:?}", phase?))]].concat(), 1.0))
 }
 
-fn of_conditions<K: ResourceExt<DynamicType = ()>>(resource: &K, conditions: &[Condition]) -> Vec<(Labels, f64)> {
+fn of_conditions<K: ResourceExt<DynamicType = ()>>(
+    resource: &K,
+    conditions: &[Condition],
+) -> Vec<(Labels, f64)> {
     conditions.iter().map(|condition| (with_condition(labels(resource), condition), 1.0)).collect()
 }
 

@@ -77,6 +77,8 @@ pub struct Progress {
     pub movement: u64,
     /// Something should be moving.
     pub busy: bool,
+    /// Both stores have answered with what they hold.
+    pub contact: bool,
 }
 
 /// How much of what the source held is at the target.
@@ -111,7 +113,9 @@ pub enum Error {
     #[error(transparent)]
     Replicate(#[from] super::Error),
     /// What is written through one end is seen through the other.
-    #[error("{0} is seen through the source's endpoint as well: both ends are one store; correct the endpoint of one Region")]
+    #[error(
+        "{0} is seen through the source's endpoint as well: both ends are one store; correct the endpoint of one Region"
+    )]
     SameStore(String),
     #[error("nothing has moved for {0:?}; the next run goes on where this one was")]
     Stuck(Duration),

@@ -21,9 +21,9 @@ pub async fn same_place(source: &dyn ObjectStore, target: &dyn ObjectStore, pref
     target.delete(&key, put.version.as_deref()).await.map_err(Error::target)?;
     match seen {
         Ok(_) => Ok(true),
-        Err(
-            store::Error::NotFound(_) | store::Error::NoSuchBucket(_) | store::Error::AccessDenied(_),
-        ) => Ok(false),
+        Err(store::Error::NotFound(_) | store::Error::NoSuchBucket(_) | store::Error::AccessDenied(_)) => {
+            Ok(false)
+        }
         Err(error) => Err(Error::source(error)),
     }
 }

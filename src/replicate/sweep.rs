@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::sync::mpsc;
 
 use super::{
@@ -104,7 +104,7 @@ impl Sweep {
         Self { budget: Some(budget), ..self }
     }
 
-    /// Takes pairs that an earlier sweep copied for alike, though their ETags differ; adds its own.
+    /// Takes pairs that an earlier sweep copied for alike, though their `ETag`s differ; adds its own.
     #[must_use]
     pub fn knows(self, known: Arc<KnownAlike>) -> Self {
         Self { known: Some(known), ..self }
@@ -130,32 +130,41 @@ impl Sweep {
         let (tasks, queue) = mpsc::channel(self.effort.objects.max(1));
         let compare = async {
             let abreast = self.effort.ranges.max(1).min(ranges.len());
-            let each = stream::iter(ranges).map(|range| self.compare(range, &tasks, abreast));
-            let extras: Vec<_> =
-                each.buffer_unordered(abreast).try_filter_map(|extras| std::future::ready(Ok(extras))).try_collect().await?;
+            let extras = self.compare_all(ranges, &tasks, abreast).await?;
             let deleted = self.delete_all(extras, &tasks).await;
             drop(tasks);
             deleted
         };
-        let queue = stream::unfold(queue, |mut queue| async { queue.recv().await.map(|task| (task, queue)) });
-        let work = queue.map(Ok).try_for_each_concurrent(self.effort.objects.max(1), |task| self.work(task));
-        tokio::try_join!(compare, work)?;
+        tokio::try_join!(compare, self.work_all(queue))?;
         Ok(self.tally.report())
     }
 
     /// A side of one page is not split: that would cost more than it saves.
     async fn ranges(&self) -> Result<Vec<KeyRange>> {
-        let few = |listing: &Listing| {
-            let listing = listing.clone();
-            async move { listing.is_short().await }
-        };
-        let (source, target) = tokio::join!(few(&self.source), few(&self.target));
+        let (source, target) = tokio::join!(self.source.is_short(), self.target.is_short());
         let larger = match (source.map_err(Error::source)?, target.map_err(Error::target)?) {
             (true, true) => return Ok(vec![KeyRange::default()]),
             (true, false) => &self.target,
             (false, _) => &self.source,
         };
         range::split(larger, self.effort.ranges * RANGES_EACH).await
+    }
+
+    async fn compare_all(
+        &self,
+        ranges: Vec<KeyRange>,
+        tasks: &mpsc::Sender<Task>,
+        abreast: usize,
+    ) -> Result<Vec<Extras>> {
+        let mut ranges = ranges.into_iter();
+        let mut under_way = FuturesUnordered::new();
+        under_way.extend(ranges.by_ref().take(abreast).map(|range| self.compare(range, tasks, abreast)));
+        let mut all = Vec::new();
+        while let Some(extras) = under_way.next().await {
+            all.extend(extras?);
+            under_way.extend(ranges.next().map(|range| self.compare(range, tasks, abreast)));
+        }
+        Ok(all)
     }
 
     /// Tells every difference of a range, and deals with what the target lacks. What it has too much is
@@ -242,6 +251,23 @@ impl Sweep {
         }
     }
 
+    async fn work_all(&self, mut tasks: mpsc::Receiver<Task>) -> Result<()> {
+        let mut under_way = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                Some(done) = under_way.next() => done?,
+                task = tasks.recv(), if under_way.len() < self.effort.objects.max(1) => match task {
+                    Some(task) => under_way.push(self.work(task)),
+                    None => break,
+                },
+            }
+        }
+        while let Some(done) = under_way.next().await {
+            done?;
+        }
+        Ok(())
+    }
+
     async fn work(&self, task: Task) -> Result<()> {
         let key = match &task {
             Task::Copy(source) => source.key.clone(),
@@ -275,7 +301,8 @@ impl Sweep {
                 Err(misspelt(Side::Target, &self.target, &source.key))
             }
             Outcome::Copied(copied) => {
-                if let Some(known) = self.known.as_ref().filter(|_| copied.source_etag != copied.target_etag) {
+                if let Some(known) = self.known.as_ref().filter(|_| copied.source_etag != copied.target_etag)
+                {
                     known.insert(&source.key, &copied.source_etag, &copied.target_etag);
                 }
                 self.tally.copied(&source.key, &copied);

@@ -257,7 +257,7 @@ fn is_one_store(rule: &BucketReplicationRule, pair: &AcceptedPair) -> bool {
     }
     // Not a run of before the rule was accepted as it is: whole seconds, by one clock.
     rule.observed().is_some_and(|report| {
-        let started = report.started().map(|at| at.as_second());
+        let started = report.started().map(jiff::Timestamp::as_second);
         let failed = report.failure.as_ref().is_some_and(|failure| failure.reason == SAME_STORE);
         failed && started >= Some(accepted.last_transition_time.0.as_second())
     })

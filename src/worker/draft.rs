@@ -112,8 +112,13 @@ impl<K: Served> Draft<K> {
             Some(earlier) if earlier.reason == reason && earlier.side == side => earlier.since.clone(),
             _ => Time(now),
         };
-        self.observed.failure =
-            Some(Failure { side, reason: reason.to_owned(), message: shortened(message, TEXT), permanent, since });
+        self.observed.failure = Some(Failure {
+            side,
+            reason: reason.to_owned(),
+            message: shortened(message, TEXT),
+            permanent,
+            since,
+        });
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::{
     api::FailureSide,
     backup,
+    replicate::{self, follow},
     store::{self, Side},
     task::{self, ExitCode, LastWords},
 };
@@ -26,6 +27,8 @@ pub enum Error {
     },
     #[error(transparent)]
     Backup(#[from] backup::Error),
+    #[error(transparent)]
+    Replication(#[from] follow::Error),
     /// A later run reports in our place, or the resource is gone.
     #[error("{0}")]
     Superseded(String),
@@ -45,6 +48,7 @@ impl Error {
         match self {
             Self::TaskFile { .. } | Self::Task { .. } => "InvalidTask",
             Self::Backup(error) => error.reason(),
+            Self::Replication(error) => error.reason(),
             Self::Superseded(_) => "Superseded",
             Self::Terminated => "Terminated",
             Self::Kubernetes(_) => "KubernetesUnreachable",
@@ -58,10 +62,20 @@ impl Error {
         match self {
             Self::TaskFile { .. } | Self::Task { .. } => ExitCode::Permanent,
             Self::Superseded(_) => ExitCode::Superseded,
-            Self::Backup(backup::Error::Stuck(_)) => ExitCode::Stuck,
+            Self::Backup(backup::Error::Stuck(_)) | Self::Replication(follow::Error::Stuck(_)) => {
+                ExitCode::Stuck
+            }
             Self::Backup(backup::Error::Store { source, .. }) => store_exit_code(source),
+            Self::Replication(follow::Error::Replicate(replicate::Error::Store { source, .. })) => {
+                store_exit_code(source)
+            }
             Self::Backup(error) if error.is_permanent() => ExitCode::Permanent,
-            Self::Terminated | Self::Kubernetes(_) | Self::Broken(_) | Self::Backup(_) => ExitCode::Failed,
+            Self::Replication(error) if error.is_permanent() => ExitCode::Permanent,
+            Self::Terminated
+            | Self::Kubernetes(_)
+            | Self::Broken(_)
+            | Self::Backup(_)
+            | Self::Replication(_) => ExitCode::Failed,
         }
     }
 
@@ -70,6 +84,7 @@ impl Error {
     pub fn last_words(&self) -> LastWords {
         let side = match self {
             Self::Backup(error) => error.side().map(failure_side),
+            Self::Replication(error) => error.side().map(failure_side),
             _ => None,
         };
         LastWords { reason: self.reason().to_owned(), message: self.to_string(), side }

@@ -4,6 +4,7 @@ mod told;
 
 use std::{sync::Arc, time::Duration};
 
+use futures::FutureExt;
 use kube::{Api, Client};
 
 use super::{
@@ -42,9 +43,10 @@ pub async fn run(start: &Start, task: &Task, work: &ReplicateTask) -> Result<(),
     let engine = move |strings: run::Strings<(Update, _)>| {
         let run::Strings { run_now, released, hand_over, updates } = strings;
         let session = session(start, work, memory)?;
+        let (tell, mut told) = tokio::sync::mpsc::channel(1);
+        // Boxed here, where the compiler can see that it is Send.
+        let following = follow::run(session, Strings { run_now, released, hand_over, updates: tell }).boxed();
         Ok(async move {
-            let (tell, mut told) = tokio::sync::mpsc::channel(1);
-            let strings = Strings { run_now, released, hand_over, updates: tell };
             let pass = async {
                 while let Some(update) = told.recv().await {
                     if updates.send((update, pair.clone())).await.is_err() {
@@ -52,7 +54,7 @@ pub async fn run(start: &Start, task: &Task, work: &ReplicateTask) -> Result<(),
                     }
                 }
             };
-            let (ended, ()) = tokio::join!(follow::run(session, strings), pass);
+            let (ended, ()) = tokio::join!(following, pass);
             Ok(ended?)
         })
     };

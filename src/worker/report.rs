@@ -159,7 +159,7 @@ pub(super) fn superseded<K: Served>(object: &K, owner: &Owner, run_id: &str) -> 
 fn differs<C: Measure, P: Clone + PartialEq>(earlier: &Observed<C, P>, report: &Observed<C, P>) -> bool {
     let mut report = Observed { reported_at: earlier.reported_at.clone(), ..report.clone() };
     if let Some(before) = &earlier.cycle {
-        report.cycle = report.cycle.map(|cycle| cycle.as_of(before));
+        report.cycle = report.cycle.map(|cycle| cycle.dated_as(before));
     }
     report != *earlier
 }

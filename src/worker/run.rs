@@ -26,10 +26,19 @@ const UPDATES: usize = 16;
 pub struct Strings<U> {
     /// Asks for a cycle now.
     pub run_now: mpsc::Receiver<()>,
+    /// When somebody released the deletes that were held then.
+    pub released: watch::Receiver<Option<Timestamp>>,
     /// Cancelled: stop at a safe point.
     pub hand_over: CancellationToken,
     /// What it tells.
     pub updates: mpsc::Sender<U>,
+}
+
+/// The other ends of an engine's strings.
+struct Levers {
+    wake: mpsc::Sender<()>,
+    release: watch::Sender<Option<Timestamp>>,
+    hand_over: CancellationToken,
 }
 
 /// How long a run goes on.
@@ -94,9 +103,11 @@ impl<K: Served> Run<K> {
     {
         let hand_over = CancellationToken::new();
         let (wake, run_now) = mpsc::channel(1);
+        let (release, released) = watch::channel(None);
         let (updates, told) = mpsc::channel(UPDATES);
-        let worked = match engine(Strings { run_now, hand_over: hand_over.clone(), updates }) {
-            Ok(engine) => self.follow(tokio::spawn(engine), told, (lasting, hand_over, wake)).await,
+        let levers = Levers { wake, release, hand_over: hand_over.clone() };
+        let worked = match engine(Strings { run_now, released, hand_over, updates }) {
+            Ok(engine) => self.follow(tokio::spawn(engine), told, (lasting, levers)).await,
             Err(error) => Err(error),
         };
         if let Err(error) = &worked {
@@ -118,8 +129,9 @@ impl<K: Served> Run<K> {
         &mut self,
         mut engine: JoinHandle<Result<(), Error>>,
         mut told: mpsc::Receiver<U>,
-        (lasting, hand_over, wake): (Lasting, CancellationToken, mpsc::Sender<()>),
+        (lasting, levers): (Lasting, Levers),
     ) -> Result<(), Error> {
+        let Levers { wake, release, hand_over } = levers;
         let mut terminated = signal(SignalKind::terminate()).map_err(|e| Error::Broken(e.to_string()))?;
         let shift_over = tokio::time::sleep(match lasting {
             // A Job for one cycle has its own deadline.
@@ -142,6 +154,9 @@ impl<K: Served> Run<K> {
                         if wake.try_send(()).is_err() {
                             tracing::debug!("the run is awake already");
                         }
+                    }
+                    Some(News::Released(at)) => {
+                        release.send_replace(Some(at));
                     }
                     Some(News::Superseded(why)) => {
                         engine.abort();

@@ -35,7 +35,7 @@ pub async fn run(start: &Start, task: &Task, work: &SyncTask) -> Result<(), Erro
         TaskMode::Shift { seconds } => Lasting::Shift(Duration::from_secs(seconds)),
     };
     let engine = |strings: Strings<Update>| {
-        let Strings { run_now, hand_over, updates } = strings;
+        let Strings { run_now, released: _, hand_over, updates } = strings;
         let mode = match lasting {
             Lasting::Cycle => Mode::Once,
             Lasting::Shift(_) => Mode::Shift { hand_over },
@@ -43,7 +43,8 @@ pub async fn run(start: &Start, task: &Task, work: &SyncTask) -> Result<(), Erro
         let session = session(start, &task.owner, work)?;
         Ok(async move { Ok(backup::sync::run(session, mode, run_now, updates).await?) })
     };
-    run::serve::<BackupSyncService, _, _>(start, (&task.owner, None), (health, lasting), engine).await
+    Box::pin(run::serve::<BackupSyncService, _, _>(start, (&task.owner, None), (health, lasting), engine))
+        .await
 }
 
 fn session(start: &Start, owner: &Owner, work: &SyncTask) -> Result<Session, Error> {

@@ -3,6 +3,7 @@
 use std::pin::pin;
 
 use futures::StreamExt;
+use jiff::Timestamp;
 use kube::{
     Api, Client, ResourceExt,
     runtime::{WatchStreamExt, watcher},
@@ -11,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::report::superseded;
 use crate::{
-    api::{RUN_REQUESTED, Served},
+    api::{RELEASE_DELETES, RUN_REQUESTED, Served},
     task::Owner,
 };
 
@@ -20,6 +21,8 @@ use crate::{
 pub enum News {
     /// A cycle is asked for; the annotation's value.
     Requested(String),
+    /// Deletes that were held by then may be made.
+    Released(Timestamp),
     /// This run is not wanted any more, and why.
     Superseded(String),
 }
@@ -29,31 +32,34 @@ pub async fn watch<K: Served>(client: Client, owner: Owner, run_id: String, news
     let api: Api<K> = Api::namespaced(client, &owner.namespace);
     let config = watcher::Config::default().fields(&format!("metadata.name={}", owner.name));
     let mut changes = pin!(watcher(api, config).default_backoff().applied_objects());
-    let mut last = None;
+    let mut told = Vec::new();
     while let Some(change) = changes.next().await {
         let Ok(object) = change else { continue };
-        let told = match superseded(&object, &owner, &run_id) {
-            Some(why) => Some(News::Superseded(why)),
-            None => requested(&object).filter(|value| last.as_ref() != Some(value)).map(|value| {
-                last = Some(value.clone());
-                News::Requested(value)
-            }),
+        let found = match superseded(&object, &owner, &run_id) {
+            Some(why) => vec![News::Superseded(why)],
+            None => released(&object).into_iter().chain(requested(&object)).collect(),
         };
-        if let Some(told) = told
-            && news.send(told).await.is_err()
-        {
-            return;
+        for one in found.iter().filter(|one| !told.contains(*one)) {
+            if news.send(one.clone()).await.is_err() {
+                return;
+            }
         }
+        told = found;
     }
 }
 
+/// A moment that is no time releases nothing; the controller says so.
+fn released<K: Served>(object: &K) -> Option<News> {
+    object.annotations().get(RELEASE_DELETES)?.parse().ok().map(News::Released)
+}
+
 /// The request that waits. One that an earlier run honoured is none: the same value is a no-op (`P09`).
-fn requested<K: Served>(object: &K) -> Option<String> {
+fn requested<K: Served>(object: &K) -> Option<News> {
     let value = object.annotations().get(RUN_REQUESTED)?;
-    value.parse::<jiff::Timestamp>().ok()?;
+    value.parse::<Timestamp>().ok()?;
     let by_controller = object.last_run_request().map(|request| &request.requested_at);
     let by_worker = object.observed().and_then(|observed| observed.run_request.as_ref());
-    (by_controller != Some(value) && by_worker != Some(value)).then(|| value.clone())
+    (by_controller != Some(value) && by_worker != Some(value)).then(|| News::Requested(value.clone()))
 }
 
 #[cfg(test)]
@@ -80,7 +86,7 @@ mod tests {
 
     #[test]
     fn p09_the_same_request_is_honoured_once_whatever_run_did_it() {
-        assert_eq!(requested(&service(VALUE, &json!({}))).as_deref(), Some(VALUE));
+        assert_eq!(requested(&service(VALUE, &json!({}))), Some(News::Requested(VALUE.to_owned())));
         assert_eq!(requested(&service("soon", &json!({}))), None, "no time");
         let honoured = json!({"lastRunRequest": {"requestedAt": VALUE}});
         assert_eq!(requested(&service(VALUE, &honoured)), None);

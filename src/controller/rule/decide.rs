@@ -14,7 +14,7 @@ use crate::{
         Error, Options,
         status::{Said, conditions},
         work::{
-            act,
+            act, findings,
             next::{Need, Next, all, bounded, earliest, next, regions_block},
             request,
             standing::{self, about},
@@ -107,9 +107,8 @@ fn accepted(
     );
     let view = View::new(rule, observed, (pair, blocked.as_ref()), (&options.timing, now));
     let told = view.accepted((ACCEPTED, Verdict::True, "Accepted".to_owned(), message));
-    let news = request::malformed(rule).into_iter().chain(request::finding(rule)).collect();
-    let mut decision =
-        Decision { status: Some(told.status), news, nudge: told.nudge, ..Decision::default() };
+    let news = request::malformed(rule).into_iter().chain(findings::news(rule, view.is_measured())).collect();
+    let mut decision = Decision { status: Some(told.status), news, nudge: told.nudge, ..Decision::default() };
     let mut looks = vec![told.look];
     if rule.spec.suspend {
         decision.end = all(&observed.jobs);

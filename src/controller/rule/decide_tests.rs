@@ -2,9 +2,7 @@ use super::*;
 use crate::{
     api::{
         Region,
-        condition::{
-            DELETION_HELD, IN_SYNC, MIGRATED, READY, RECONCILING, SOURCE_REACHABLE, STALLED, find,
-        },
+        condition::{DELETION_HELD, IN_SYNC, MIGRATED, READY, RECONCILING, SOURCE_REACHABLE, STALLED, find},
     },
     controller::{
         Timing,
@@ -130,9 +128,8 @@ fn reporting(mut rule: BucketReplicationRule, cycle: &str, more: &str) -> Bucket
         )
     };
     let mut status = rule.status.unwrap_or_default();
-    status.observed = Some(read(&format!(
-        "runID: {run}\ngeneration: 1\nreportedAt: \"{NOW}\"\n{more}\n{cycle}\n"
-    )));
+    status.observed =
+        Some(read(&format!("runID: {run}\ngeneration: 1\nreportedAt: \"{NOW}\"\n{more}\n{cycle}\n")));
     rule.status = Some(status);
     rule
 }
@@ -140,7 +137,8 @@ fn reporting(mut rule: BucketReplicationRule, cycle: &str, more: &str) -> Bucket
 /// The rule as it is after a decision.
 fn after(mut rule: BucketReplicationRule, decision: &Decision) -> BucketReplicationRule {
     let report = rule.status.and_then(|status| status.observed);
-    rule.status = decision.status.clone().map(|status| BucketReplicationRuleStatus { observed: report, ..status });
+    rule.status =
+        decision.status.clone().map(|status| BucketReplicationRuleStatus { observed: report, ..status });
     rule
 }
 
@@ -157,10 +155,7 @@ fn c01_an_accepted_rule_gets_one_worker_with_its_keys_and_no_finalizer() {
     let secrets = pod.volumes.iter().flatten().filter_map(|v| v.secret.as_ref()?.secret_name.clone());
     assert_eq!(secrets.collect::<Vec<_>>(), ["target-keys", "source-keys"]);
     let resources = children.role.rules.iter().flatten().flat_map(|rule| rule.resources.clone().unwrap());
-    assert_eq!(
-        resources.collect::<Vec<_>>(),
-        ["bucketreplicationrules", "bucketreplicationrules/status"]
-    );
+    assert_eq!(resources.collect::<Vec<_>>(), ["bucketreplicationrules", "bucketreplicationrules/status"]);
     assert_eq!(decision.status.as_ref().unwrap().phase, Some(RulePhase::Pending));
     assert_eq!(decision.status.as_ref().unwrap().pair, Some(pair()));
     assert_eq!(told(&decision, READY), is("False", "Migrating"));
@@ -287,7 +282,11 @@ fn c18_held_deletes_say_how_to_release_them() {
     assert_eq!(told(&decision, IN_SYNC), is("False", "DeletesHeld"));
     let conditions = &decision.status.as_ref().unwrap().conditions;
     let message = &find(conditions, DELETION_HELD).unwrap().message;
-    for words in ["5000 objects", "a/b", "kubectl annotate --overwrite brr photos -n shop farshore.dev/release-deletes="] {
+    for words in [
+        "5000 objects",
+        "a/b",
+        "kubectl annotate --overwrite brr photos -n shop farshore.dev/release-deletes=",
+    ] {
         assert!(message.contains(words), "{message}");
     }
     let news: Vec<_> = decision.announcements.iter().map(|told| told.reason.as_str()).collect();
@@ -298,8 +297,7 @@ fn c18_held_deletes_say_how_to_release_them() {
 fn p01_what_is_refused_is_stalled_and_its_worker_ends() {
     let photos = rule("", "");
     for (waiting, there, absent) in [(true, RECONCILING, STALLED), (false, STALLED, RECONCILING)] {
-        let standing =
-            Standing::Out(Objection { waiting, reason: "BucketTaken", message: "why".to_owned() });
+        let standing = Standing::Out(Objection { waiting, reason: "BucketTaken", message: "why".to_owned() });
         let decision = decided(&photos, &observed(vec![serving(&photos)]), standing);
         assert_eq!(told(&decision, there).1, "BucketTaken");
         assert_eq!(told(&decision, absent).1, "");

@@ -16,10 +16,11 @@ use crate::{
         names,
         status::{Said, conditions},
         work::{
+            findings,
             health::{Blocked, Eye, Health},
             request::honoured,
             standing::about,
-            trouble::failure,
+            trouble::{failure, named},
         },
     },
 };
@@ -59,13 +60,15 @@ impl<'a> View<'a> {
         let old = rule.status.clone().filter(|old| old.pair.as_ref().is_none_or(|old| *old == pair));
         let told = rule.observed().and_then(|report| report.failure.as_ref());
         let completed = known.map(|cycle| cycle.completed_at.0);
+        let keys = [Some(&rule.spec.source.credentials), Some(&rule.spec.target.credentials)];
         let eye = Eye {
             about: about(rule),
             old: rule.conditions(),
             suspended: rule.spec.suspend,
             jobs: &observed.jobs,
             words: observed.words.as_ref(),
-            failure: failure(told, &observed.jobs, completed),
+            failure: failure(told, &observed.jobs, completed)
+                .map(|trouble| named(&about(rule), keys, trouble)),
             blocked,
             source: observed.source_region.as_ref(),
             target: observed.target_region.as_ref(),
@@ -73,6 +76,12 @@ impl<'a> View<'a> {
             now,
         };
         Self { rule, observed, pair, old: old.unwrap_or_default(), known, eye }
+    }
+
+    /// True once the run that reports has compared these buckets.
+    #[must_use]
+    pub fn is_measured(&self) -> bool {
+        self.known.is_some()
     }
 
     /// The status of an accepted rule.
@@ -87,6 +96,7 @@ impl<'a> View<'a> {
         said.extend(eye.kstatus(&health));
         said.extend(eye.reachable(&health, known.is_some()));
         said.extend([self.migrated(migrated), self.in_sync(current), self.deletion_held()]);
+        said.extend(findings::condition(*rule, self.is_measured()));
         let generation = rule.metadata.generation;
         let synced = known.and_then(|cycle| cycle.synced_until.clone());
         let status = BucketReplicationRuleStatus {
@@ -170,14 +180,19 @@ impl<'a> View<'a> {
             let message = format!("{about}: what the source held before is at the target");
             return (MIGRATED, Verdict::True, "Migrated".to_owned(), message);
         }
-        let message = format!("{about}: not all that the source held before is at the target; see status.migration");
+        let message =
+            format!("{about}: not all that the source held before is at the target; see status.migration");
         (MIGRATED, Verdict::False, "Migrating".to_owned(), message)
     }
 
     fn in_sync(&self, current: bool) -> Said {
         let said = |verdict, reason: &str, message: String| (IN_SYNC, verdict, reason.to_owned(), message);
         let Some(cycle) = self.known else {
-            return said(Verdict::Unknown, "NotCompared", "no comparison of both buckets has ended yet".to_owned());
+            return said(
+                Verdict::Unknown,
+                "NotCompared",
+                "no comparison of both buckets has ended yet".to_owned(),
+            );
         };
         if !current {
             let message = "the buckets are not compared now; see condition Ready".to_owned();
@@ -197,7 +212,8 @@ impl<'a> View<'a> {
     /// How many objects failed, and the first of them.
     fn failed(&self, cycle: &Comparison) -> String {
         let findings = self.rule.observed().map(|report| report.findings.as_slice()).unwrap_or_default();
-        let first = findings.first().map(|finding| format!(", first {}: {}", finding.reason, finding.message));
+        let first =
+            findings.first().map(|finding| format!(", first {}: {}", finding.reason, finding.message));
         format!(
             "{} object(s) could not be copied or deleted, they are tried again each time{}",
             cycle.failed,

@@ -19,7 +19,11 @@ pub const ROLE: &str = "replicate";
 
 /// Brings the target in line with the source, again and again.
 #[must_use]
-pub fn replicate(rule: &BucketReplicationRule, (source, target): (&Region, &Region), options: &Options) -> Task {
+pub fn replicate(
+    rule: &BucketReplicationRule,
+    (source, target): (&Region, &Region),
+    options: &Options,
+) -> Task {
     let spec = &rule.spec;
     let (bytes_per_second, requests_per_second) = ceilings(spec.rate_limits.as_ref());
     let work = ReplicateTask {

@@ -4,7 +4,8 @@ use crate::{
         DatabaseInstance, Region,
         condition::{READY, RECONCILING, STALLED, find},
     },
-    controller::{Timing, breaker::Pauses},
+    controller::{Timing, breaker::Pauses, names},
+    rules::Objection,
 };
 
 const NOW: &str = "2026-11-21T08:00:00Z";
@@ -208,7 +209,8 @@ fn b11_a_purge_waits_for_the_worker_and_says_what_blocks_it() {
 #[test]
 fn p02_p05_what_the_rules_say_is_in_both_conditions_and_in_one_event() {
     let message = "DatabaseInstance orders is Stopped; start it".to_owned();
-    let standing = Standing::Out { waiting: true, reason: "InstanceNotRunning", message: message.clone() };
+    let standing =
+        Standing::Out(Objection { waiting: true, reason: "InstanceNotRunning", message: message.clone() });
     let mut service = service("", "");
     let decision = decided(&service, &observed(), standing.clone());
     let status = decision.status.unwrap();

@@ -64,7 +64,8 @@ impl<'a> View<'a> {
             suspended: service.spec.suspend,
             jobs: &observed.syncs,
             words: observed.words.as_ref(),
-            failure: failure(told, &observed.syncs, cycle).map(|trouble| named(&about(service), keys, trouble)),
+            failure: failure(told, &observed.syncs, cycle)
+                .map(|trouble| named(&about(service), keys, trouble)),
             blocked,
             source: observed.source_region.as_ref(),
             target: observed.target_region.as_ref(),

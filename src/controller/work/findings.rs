@@ -66,7 +66,7 @@ mod tests {
     use super::*;
     use crate::{
         api::BackupSyncService,
-        controller::{names, service::measured::is_measured, status::conditions},
+        controller::{names, status::conditions},
     };
 
     const NOW: &str = "2026-11-21T08:00:00Z";
@@ -94,6 +94,10 @@ mod tests {
             }},
         }))
         .unwrap()
+    }
+
+    fn is_measured(service: &BackupSyncService) -> bool {
+        service.observed().is_some_and(|report| report.cycle.is_some())
     }
 
     fn told(service: &BackupSyncService) -> Vec<(String, String)> {

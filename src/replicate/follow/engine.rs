@@ -14,9 +14,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{
-    Compared, Config, Error, Memory, MigrationProgress, Progress, Session, Update, memory::period,
-};
+use super::{Compared, Config, Error, Memory, MigrationProgress, Progress, Session, Update, memory::period};
 use crate::{
     replicate::{
         pace::{self, TICK, jittered},
@@ -118,7 +116,9 @@ impl Engine {
     async fn compare(&self, released: Option<Timestamp>) -> Result<Compared, Error> {
         let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if memory.migrated.is_none() {
-            let counted = self.sweep(Action::Compare).run().await?.counts;
+            let count = self.sweep(Action::Compare);
+            self.set_current(Current { tally: count.tally(), counted: None });
+            let counted = count.run().await?.counts;
             self.set_current(Current { counted: Some(counted), ..Current::default() });
         }
         let started_at = Timestamp::now();
@@ -175,6 +175,7 @@ impl Engine {
             transferred_bytes: self.limits.usage().bytes_written,
             movement: self.movement(),
             busy: self.busy.load(Relaxed),
+            contact: now.source + now.target > 0,
         }
     }
 

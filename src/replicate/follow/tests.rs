@@ -78,7 +78,9 @@ impl Run {
                 }
             }
         };
-        tokio::time::timeout(Duration::from_secs(20), next).await.unwrap_or_else(|_| panic!("it was to {what}"))
+        tokio::time::timeout(Duration::from_secs(20), next)
+            .await
+            .unwrap_or_else(|_| panic!("it was to {what}"))
     }
 
     async fn end(self) {

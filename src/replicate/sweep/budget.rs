@@ -35,12 +35,9 @@ mod tests {
     #[test]
     fn c18_deletes_are_held_beyond_both_limits_only() {
         let budget = DeleteBudget { count: 1000, percent: 10, spent: 0, released: 0 };
-        for (extras, target, allowed) in [
-            (1000, 1000, true),
-            (1001, 10_010, true),
-            (1001, 10_000, false),
-            (u64::MAX, u64::MAX, false),
-        ] {
+        for (extras, target, allowed) in
+            [(1000, 1000, true), (1001, 10_010, true), (1001, 10_000, false), (u64::MAX, u64::MAX, false)]
+        {
             assert_eq!(budget.allows(extras, target), allowed, "{extras} of {target}");
         }
         assert!(!DeleteBudget { spent: 400, ..budget }.allows(601, 5_000), "the hour counts as a whole");

@@ -1,4 +1,4 @@
-//! Pairs that are the same although their ETags differ.
+//! Pairs that are the same although their tags differ.
 
 use std::{
     collections::HashSet,

@@ -21,7 +21,7 @@ pub struct Counts {
     pub target: u64,
     /// Bytes of those at the source.
     pub source_bytes: u64,
-    /// Of the same key, size and ETag on both sides; or copied as they are, though the ETags differ.
+    /// Of the same key, size and ETag on both sides; or copied as they are, though the `ETag`s differ.
     pub alike: u64,
     /// At the source only.
     pub missing: u64,

@@ -1,0 +1,165 @@
+//! What the engine of buckets tells, as the API spells it, and what an earlier run told, for the engine. Pure.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::{
+    api::{
+        AcceptedBucket, AcceptedPair, BucketReplicationRule, Comparison, DeletedInHour, Finding, HeldDeletes,
+        HumanDuration, Migrated, MigrationProgress, ReplicationProgress, Share, VersionsKept,
+    },
+    replicate::follow::{self, Compared, Memory, Progress, Update},
+    store::Versioning,
+    task::{ReplicateTask, StoreLocation, shortened},
+    worker::{
+        draft::{TEXT, Told},
+        health::Movement,
+        outcome::failure_side,
+    },
+};
+
+/// The buckets of a task, by what identifies them.
+#[must_use]
+pub fn pair(work: &ReplicateTask) -> AcceptedPair {
+    let bucket = |location: &StoreLocation| AcceptedBucket {
+        endpoint: location.endpoint.clone(),
+        bucket: location.bucket.clone(),
+    };
+    AcceptedPair { source: bucket(&work.source), target: bucket(&work.target) }
+}
+
+/// What an earlier run knew after its last comparison.
+#[must_use]
+pub fn memory(known: &Comparison) -> Memory {
+    Memory {
+        synced_until: known.synced_until.as_ref().map(|time| time.0),
+        migrated: known.migrated.as_ref().map(|migrated| follow::Migrated {
+            at: migrated.at.0,
+            objects: migrated.objects,
+            bytes: migrated.bytes,
+        }),
+        repaired: known.repaired,
+        held: known.held.as_ref().map(|held| follow::Held {
+            since: held.since.0,
+            objects: held.objects,
+            example: held.example.clone(),
+        }),
+        spent: known
+            .deleted
+            .as_ref()
+            .map(|deleted| follow::Spent { since: deleted.since.0, objects: deleted.objects }),
+    }
+}
+
+impl From<(Update, AcceptedPair)> for Told<BucketReplicationRule> {
+    fn from((update, pair): (Update, AcceptedPair)) -> Self {
+        match update {
+            Update::Progress(progress) => {
+                Self::Moved { movement: movement(&progress), progress: moving(&progress) }
+            }
+            Update::Compared(compared) => {
+                let counts = &compared.counts;
+                tracing::info!(
+                    source = counts.source,
+                    target = counts.target,
+                    copied = counts.copied,
+                    deleted = counts.deleted,
+                    failed = counts.failed,
+                    held = counts.held,
+                    "compared"
+                );
+                Self::Done {
+                    began: compared.started_at,
+                    findings: findings(&compared),
+                    cycle: Box::new(comparison(*compared, pair)),
+                }
+            }
+            Update::Failed { side, reason, message, permanent } => {
+                Self::Failed { side: side.map(failure_side), reason, message, permanent }
+            }
+        }
+    }
+}
+
+fn movement(progress: &Progress) -> Movement {
+    Movement {
+        contact: progress.contact,
+        busy: progress.busy,
+        count: progress.movement,
+        transferred: progress.transferred_bytes,
+    }
+}
+
+fn moving(progress: &Progress) -> Option<ReplicationProgress> {
+    let share = |total, done| Share { total, done };
+    let migration = progress.migration.map(|now| MigrationProgress {
+        objects: share(now.objects, now.objects_done),
+        bytes: share(now.bytes, now.bytes_done),
+    });
+    if migration.is_none() && progress.pending == 0 {
+        return None;
+    }
+    let (pending, transferred_bytes) = (progress.pending, progress.transferred_bytes);
+    Some(ReplicationProgress { migration, pending, transferred_bytes })
+}
+
+fn findings(compared: &Compared) -> Vec<Finding> {
+    let failed = compared.examples.failed.iter();
+    failed
+        .map(|failure| Finding { reason: failure.reason.to_owned(), message: failure.message.clone() })
+        .collect()
+}
+
+fn comparison(compared: Compared, pair: AcceptedPair) -> Comparison {
+    let Compared {
+        started_at,
+        completed_at,
+        period,
+        counts,
+        examples: _,
+        dealt_with_until,
+        memory,
+        source_versioning,
+        target_versioning,
+    } = compared;
+    let Memory { synced_until, migrated, repaired, held, spent } = memory;
+    Comparison {
+        pair,
+        started_at: Time(started_at),
+        completed_at: Time(completed_at),
+        period: HumanDuration::from(period),
+        synced_until: synced_until.map(whole_second),
+        dealt_with_until: whole_second(dealt_with_until),
+        migrated: migrated.map(|follow::Migrated { at, objects, bytes }| Migrated {
+            at: Time(at),
+            objects,
+            bytes,
+        }),
+        source_objects: counts.source,
+        target_objects: counts.target,
+        differences: counts.missing + counts.unlike + counts.extra,
+        failed: counts.failed,
+        repaired,
+        held: held.map(|follow::Held { since, objects, example }| HeldDeletes {
+            since: Time(since),
+            objects,
+            example: example.map(|key| shortened(&key, TEXT)),
+        }),
+        deleted: spent.map(|follow::Spent { since, objects }| DeletedInHour { since: Time(since), objects }),
+        source_versions: versions(source_versioning),
+        target_versions: versions(target_versioning),
+    }
+}
+
+/// A time point is never later than the truth, so it is cut, not rounded.
+fn whole_second(at: Timestamp) -> Time {
+    Time(Timestamp::from_second(at.as_second()).unwrap_or(at))
+}
+
+fn versions(versioning: Option<Versioning>) -> VersionsKept {
+    match versioning {
+        Some(Versioning::Enabled) => VersionsKept::Yes,
+        Some(_) => VersionsKept::No,
+        None => VersionsKept::Unknown,
+    }
+}
