@@ -72,6 +72,11 @@ pub fn write(bucket: &Bucket, key: &str, bytes: Bytes) {
     bucket.runtime.block_on(bucket.store.put(key, bytes, &PutOptions::default())).expect("it is written");
 }
 
+/// Deletes an object.
+pub fn delete(bucket: &Bucket, key: &str) {
+    bucket.runtime.block_on(bucket.store.delete(key, None)).expect("it is deleted");
+}
+
 /// Number of versions and delete markers under a prefix.
 pub fn versions(bucket: &Bucket, prefix: &str) -> usize {
     bucket.runtime.block_on(async {

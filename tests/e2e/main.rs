@@ -8,4 +8,5 @@ mod cluster;
 mod deletion;
 mod main_story;
 mod mending;
+mod rule;
 mod service;

@@ -97,11 +97,11 @@ pub fn region_of_its_own(stem: &str) -> Namespace {
     ));
     let manifest = include_str!("../../dev/manifests/region.yaml")
         .replace("@REGION@", name)
-        .replace("@BUCKET@", "dr-backups")
+        .replace("@BUCKETS@", "dr-backups")
         .replace("@IMAGE_MINIO@", &minio)
         .replace("@IMAGE_MARIADB@", &mariadb);
     apply(&manifest);
-    kubectl(&["wait", "-n", name, "job/bucket-dr-backups", "--for=condition=Complete", "--timeout=120s"]);
+    kubectl(&["wait", "-n", name, "job/buckets", "--for=condition=Complete", "--timeout=120s"]);
     apply(&format!(
         "apiVersion: farshore.dev/v1alpha1\nkind: Region\nmetadata: {{name: {name}}}\nspec:\n  objectStore: {{endpoint: \"http://minio.{name}:9000\"}}\n"
     ));
