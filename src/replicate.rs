@@ -12,6 +12,7 @@ mod merge;
 pub mod pace;
 mod place;
 mod range;
+mod settle;
 pub mod sweep;
 
 pub use copy::{
@@ -22,3 +23,4 @@ pub use listing::{Listing, Pages};
 pub use merge::{Complete, Difference, Merge, Step};
 pub use place::same_place;
 pub use range::{KeyRange, split};
+pub use settle::{KnownAlike, Looked, Settled, Settler};

@@ -1,7 +1,6 @@
 //! Compares two sides whole, and brings the target in line where that is asked for.
 
 mod budget;
-mod known;
 mod report;
 
 use std::{
@@ -13,14 +12,13 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::sync::mpsc;
 
 use super::{
-    Copier, CopyRequest, Error, KeyRange, Outcome, Result, Skipped,
+    Copier, Error, KeyRange, KnownAlike, Result, Settler,
     listing::Listing,
     merge::{Complete, Difference, Merge, Step},
     range,
 };
-use crate::store::{self, Listed, ObjectStore, Precondition, Side};
+use crate::store::{self, Listed, ObjectStore};
 pub use budget::DeleteBudget;
-pub use known::KnownAlike;
 pub use report::{Counts, Examples, Failure, Report, Tally};
 
 /// Ranges for each one that is compared at a time: those that turn out short leave room for others.
@@ -58,11 +56,10 @@ impl Default for Effort {
 pub struct Sweep {
     source: Listing,
     target: Listing,
-    copier: Copier,
+    settler: Settler,
     action: Action,
     effort: Effort,
     budget: Option<DeleteBudget>,
-    known: Option<Arc<KnownAlike>>,
     tally: Arc<Tally>,
 }
 
@@ -95,7 +92,8 @@ impl Sweep {
         let copier = Copier::new(Arc::clone(&source.0), Arc::clone(&target.0)).on_bytes(Arc::new(on_bytes));
         let listing = |(pages, prefix)| Listing { pages, prefix };
         let (source, target) = (listing(source), listing(target));
-        Self { source, target, copier, action, effort, budget: None, known: None, tally }
+        let settler = Settler::new(source.clone(), target.clone(), copier);
+        Self { source, target, settler, action, effort, budget: None, tally }
     }
 
     /// Deletes nothing at all if that would be more than the budget allows.
@@ -107,7 +105,7 @@ impl Sweep {
     /// Takes pairs that an earlier sweep copied for alike, though their `ETag`s differ; adds its own.
     #[must_use]
     pub fn knows(self, known: Arc<KnownAlike>) -> Self {
-        Self { known: Some(known), ..self }
+        Self { settler: self.settler.knows(known), ..self }
     }
 
     /// Counts that move while the sweep runs.
@@ -200,11 +198,9 @@ impl Sweep {
     }
 
     fn is_known(&self, difference: &Difference) -> bool {
-        match (&self.known, difference) {
-            (Some(known), Difference::Unlike { source, target }) => {
-                known.contains(&source.key, &source.etag, &target.etag)
-            }
-            _ => false,
+        match difference {
+            Difference::Unlike { source, target } => self.settler.is_known(source, target),
+            Difference::Missing(_) => false,
         }
     }
 
@@ -269,112 +265,17 @@ impl Sweep {
     }
 
     async fn work(&self, task: Task) -> Result<()> {
-        let key = match &task {
-            Task::Copy(source) => source.key.clone(),
-            Task::Delete(extra) => extra.key.clone(),
+        let (key, settled) = match &task {
+            Task::Copy(source) => (&source.key, self.settler.bring(source).await),
+            Task::Delete(extra) => (&extra.key, self.settler.remove(extra).await),
         };
-        let done = match task {
-            Task::Copy(source) => self.copy(&source).await,
-            Task::Delete(extra) => self.delete(&extra).await,
-        };
-        match done {
+        match settled {
             Err(error) if ends_everything(&error) => Err(error),
-            Err(error) => {
-                self.tally.failed(&key, &error);
-                Ok(())
-            }
-            Ok(()) => Ok(()),
-        }
-    }
-
-    /// Whatever is there now goes over: a listing is old when it arrives.
-    async fn copy(&self, source: &Listed) -> Result<()> {
-        let request = CopyRequest {
-            source_key: format!("{}{}", self.source.prefix, source.key),
-            target_key: format!("{}{}", self.target.prefix, source.key),
-            size: Some(source.size),
-            etag: None,
-            precondition: Precondition::None,
-        };
-        match self.copier.copy(&request).await? {
-            Outcome::Copied(_) if !is_listed_as_written(&self.target, &source.key).await? => {
-                Err(misspelt(Side::Target, &self.target, &source.key))
-            }
-            Outcome::Copied(copied) => {
-                if let Some(known) = self.known.as_ref().filter(|_| copied.source_etag != copied.target_etag)
-                {
-                    known.insert(&source.key, &copied.source_etag, &copied.target_etag);
-                }
-                self.tally.copied(&source.key, &copied);
-                Ok(())
-            }
-            Outcome::Gone | Outcome::Changed if is_mangled(&source.key) => {
-                Err(misspelt(Side::Source, &self.source, &source.key))
-            }
-            Outcome::Gone | Outcome::Changed => {
-                self.tally.overtaken();
-                Ok(())
-            }
-            Outcome::Skipped(Skipped::Archived) => {
-                self.tally.skipped(&source.key);
+            settled => {
+                self.tally.settled(key, settled);
                 Ok(())
             }
         }
-    }
-
-    /// Only what the source itself says is not there, and only what was seen: an object that was
-    /// written meanwhile stays.
-    async fn delete(&self, extra: &Listed) -> Result<()> {
-        let source_key = format!("{}{}", self.source.prefix, extra.key);
-        let target_key = format!("{}{}", self.target.prefix, extra.key);
-        match self.source.pages.head(&source_key).await {
-            Err(store::Error::NotFound(_)) => {}
-            Err(error) => return Err(Error::source(error)),
-            Ok(_) => {
-                self.tally.overtaken();
-                return Ok(());
-            }
-        }
-        match self.target.pages.head(&target_key).await {
-            Err(store::Error::NotFound(_)) if is_mangled(&extra.key) => {
-                return Err(misspelt(Side::Target, &self.target, &extra.key));
-            }
-            Err(store::Error::NotFound(_)) => {}
-            Err(error) => return Err(Error::target(error)),
-            Ok(there) if there.etag == extra.etag => {
-                self.target.pages.delete(&target_key, None).await.map_err(Error::target)?;
-            }
-            Ok(_) => {
-                self.tally.overtaken();
-                return Ok(());
-            }
-        }
-        self.tally.deleted();
-        Ok(())
-    }
-}
-
-/// A key with characters that XML can't hold is listed again: a store that ignores `encoding-type=url`
-/// (seen: `VersityGW` 1.8) gives another one in its place, and the object would be copied for ever.
-async fn is_listed_as_written(target: &Listing, key: &str) -> Result<bool> {
-    let fits = |c: char| c >= ' ' && !matches!(c, '\u{fffe}' | '\u{ffff}') || matches!(c, '\t' | '\n' | '\r');
-    if key.chars().all(fits) {
-        return Ok(true);
-    }
-    target.lists(key).await.map_err(Error::target)
-}
-
-/// What Go's XML encoder writes for a character that it can't.
-fn is_mangled(key: &str) -> bool {
-    key.contains(char::REPLACEMENT_CHARACTER)
-}
-
-fn misspelt(side: Side, listing: &Listing, key: &str) -> Error {
-    let (bucket, key) = (listing.pages.bucket().to_owned(), Some(format!("{}{key}", listing.prefix)));
-    let context = store::Context { bucket, key, ..store::Context::default() };
-    Error::Store {
-        side,
-        source: store::Error::Unsupported { what: "to list a key of such characters".into(), context },
     }
 }
 

@@ -17,9 +17,10 @@ use tokio::{
 use super::{Compared, Config, Error, Memory, MigrationProgress, Progress, Session, Update, memory::period};
 use crate::{
     replicate::{
+        KnownAlike,
         pace::{self, TICK, jittered},
         same_place,
-        sweep::{Action, Counts, Effort, KnownAlike, Sweep, Tally},
+        sweep::{Action, Counts, Effort, Sweep, Tally},
     },
     store::{
         self, ObjectStore, Side, Versioning,

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::super::{Complete, Copied, Difference, Error, LeftOut};
+use super::super::{Complete, Copied, Difference, Error, LeftOut, Result, Settled, Skipped};
 
 /// Objects of a kind that are named; the others are counted.
 const NAMED: usize = 10;
@@ -94,16 +94,16 @@ impl Report {
     /// True if the target now holds all that the source held, and, where extras were to go, no more.
     #[must_use]
     pub fn agrees(&self, mirrored: bool) -> bool {
-        self.counts.is_settled(mirrored)
+        self.counts.is_settled(mirrored) && self.counts.skipped == 0
     }
 }
 
 impl Counts {
-    /// True if every difference was dealt with, extras too where they were to go.
+    /// True if every difference was dealt with or is left as it is for good, extras too where they were to go.
     #[must_use]
     pub fn is_settled(&self, mirrored: bool) -> bool {
-        let Self { missing, unlike, copied, extra, deleted, overtaken, failed, .. } = self;
-        let settled = copied + deleted + overtaken;
+        let Self { missing, unlike, copied, extra, deleted, overtaken, skipped, failed, .. } = self;
+        let settled = copied + deleted + overtaken + skipped;
         *failed == 0 && settled == missing + unlike + if mirrored { *extra } else { 0 }
     }
 }
@@ -164,7 +164,17 @@ impl Tally {
         }
     }
 
-    pub(super) fn copied(&self, key: &str, copied: &Copied) {
+    pub(super) fn settled(&self, key: &str, settled: Result<Settled>) {
+        match settled {
+            Ok(Settled::Copied(copied)) => self.copied(key, &copied),
+            Ok(Settled::Deleted) => self.change(|counts| counts.deleted += 1),
+            Ok(Settled::Overtaken) => self.change(|counts| counts.overtaken += 1),
+            Ok(Settled::Skipped(Skipped::Archived)) => self.skipped(key),
+            Err(error) => self.failed(key, &error),
+        }
+    }
+
+    fn copied(&self, key: &str, copied: &Copied) {
         let exact = copied.source_etag == copied.target_etag;
         self.change(|counts| {
             counts.copied += 1;
@@ -180,10 +190,6 @@ impl Tally {
         }
     }
 
-    pub(super) fn deleted(&self) {
-        self.change(|counts| counts.deleted += 1);
-    }
-
     pub(super) fn held(&self) {
         self.change(|counts| counts.held = counts.extra);
     }
@@ -197,16 +203,12 @@ impl Tally {
         self.change(|counts| counts.alike += 1);
     }
 
-    pub(super) fn overtaken(&self) {
-        self.change(|counts| counts.overtaken += 1);
-    }
-
-    pub(super) fn skipped(&self, key: &str) {
+    fn skipped(&self, key: &str) {
         self.change(|counts| counts.skipped += 1);
         self.name(|examples| &mut examples.skipped, || key.to_owned());
     }
 
-    pub(super) fn failed(&self, key: &str, error: &Error) {
+    fn failed(&self, key: &str, error: &Error) {
         self.change(|counts| counts.failed += 1);
         let failure = || Failure { key: key.to_owned(), reason: error.reason(), message: error.to_string() };
         self.name(|examples| &mut examples.failed, failure);

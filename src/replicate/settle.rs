@@ -1,0 +1,182 @@
+//! What becomes of one key: it is brought over, or taken away.
+
+mod known;
+
+use std::sync::Arc;
+
+use super::{Copied, Copier, CopyRequest, Error, Outcome, Result, Skipped, listing::Listing};
+use crate::store::{self, ETag, Listed, Precondition, Side};
+pub use known::KnownAlike;
+
+/// Brings the target in line with the source, a key at a time. Shared by comparisons and feeds: both only say
+/// where to look.
+#[derive(Clone)]
+pub struct Settler {
+    source: Listing,
+    target: Listing,
+    copier: Copier,
+    known: Option<Arc<KnownAlike>>,
+}
+
+/// What became of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// The target holds what the source held.
+    Copied(Copied),
+    /// The target holds it no more.
+    Deleted,
+    /// It was listed and then went, or came back: nothing was to be done any more.
+    Overtaken,
+    /// It stays where it is.
+    Skipped(Skipped),
+}
+
+/// A key that a hint was about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Looked {
+    /// What the source holds was dealt with.
+    Settled(Settled),
+    /// The source itself says that it has no such object. The target may have one still: [`Settler::clear`].
+    Gone,
+}
+
+impl Settler {
+    /// Keys are without the sides' prefixes.
+    #[must_use]
+    pub(super) fn new(source: Listing, target: Listing, copier: Copier) -> Self {
+        Self { source, target, copier, known: None }
+    }
+
+    /// Remembers pairs that were copied for alike, though their `ETag`s differ.
+    #[must_use]
+    pub(super) fn knows(self, known: Arc<KnownAlike>) -> Self {
+        Self { known: Some(known), ..self }
+    }
+
+    /// True for a pair that differs in nothing but the `ETag`, as an earlier copy did.
+    #[must_use]
+    pub(super) fn is_known(&self, source: &Listed, target: &Listed) -> bool {
+        let known = |known: &Arc<KnownAlike>| known.contains(&source.key, &source.etag, &target.etag);
+        self.known.as_ref().is_some_and(known)
+    }
+
+    /// Brings over what the source holds now: a listing is old when it arrives.
+    ///
+    /// # Errors
+    /// Of either side; the target is as it was.
+    pub async fn bring(&self, listed: &Listed) -> Result<Settled> {
+        let request = self.request(&listed.key, Some(listed.size));
+        let outcome = self.copier.copy(&request).await?;
+        self.settled(&listed.key, outcome).await
+    }
+
+    /// Something happened to a key: what the source holds under it is brought over, its content only where
+    /// that is another.
+    ///
+    /// # Errors
+    /// Of either side; the target is as it was.
+    pub async fn look(&self, key: &str, attributes_only: bool) -> Result<Looked> {
+        let request = self.request(key, None);
+        let outcome = if attributes_only {
+            self.copier.update(&request).await?
+        } else {
+            self.copier.copy(&request).await?
+        };
+        match outcome {
+            Outcome::Gone => Ok(Looked::Gone),
+            outcome => self.settled(key, outcome).await.map(Looked::Settled),
+        }
+    }
+
+    /// Takes away what is too much at the target: only what the source itself says is not there, and only what
+    /// was seen. An object that was written meanwhile stays.
+    ///
+    /// # Errors
+    /// Of either side; the target is as it was.
+    pub async fn remove(&self, extra: &Listed) -> Result<Settled> {
+        self.clear(&extra.key, Some(&extra.etag)).await
+    }
+
+    /// As [`Self::remove`], whatever the target holds under the key unless `seen` says what.
+    ///
+    /// # Errors
+    /// Of either side; the target is as it was.
+    pub async fn clear(&self, key: &str, seen: Option<&ETag>) -> Result<Settled> {
+        let source_key = format!("{}{key}", self.source.prefix);
+        let target_key = format!("{}{key}", self.target.prefix);
+        match self.source.pages.head(&source_key).await {
+            Err(store::Error::NotFound(_)) => {}
+            Err(error) => return Err(Error::source(error)),
+            Ok(_) => return Ok(Settled::Overtaken),
+        }
+        match self.target.pages.head(&target_key).await {
+            Err(store::Error::NotFound(_)) if is_mangled(key) => {
+                Err(misspelt(Side::Target, &self.target, key))
+            }
+            // Somebody else's delete, or our own of a moment ago.
+            Err(store::Error::NotFound(_)) => {
+                Ok(if seen.is_some() { Settled::Deleted } else { Settled::Overtaken })
+            }
+            Err(error) => Err(Error::target(error)),
+            Ok(there) if seen.is_none_or(|seen| *seen == there.etag) => {
+                self.target.pages.delete(&target_key, None).await.map_err(Error::target)?;
+                Ok(Settled::Deleted)
+            }
+            Ok(_) => Ok(Settled::Overtaken),
+        }
+    }
+
+    fn request(&self, key: &str, size: Option<u64>) -> CopyRequest {
+        CopyRequest {
+            source_key: format!("{}{key}", self.source.prefix),
+            target_key: format!("{}{key}", self.target.prefix),
+            size,
+            etag: None,
+            precondition: Precondition::None,
+        }
+    }
+
+    async fn settled(&self, key: &str, outcome: Outcome) -> Result<Settled> {
+        match outcome {
+            Outcome::Copied(_) if !is_listed_as_written(&self.target, key).await? => {
+                Err(misspelt(Side::Target, &self.target, key))
+            }
+            Outcome::Copied(copied) => {
+                if let Some(known) = self.known.as_ref().filter(|_| copied.source_etag != copied.target_etag)
+                {
+                    known.insert(key, &copied.source_etag, &copied.target_etag);
+                }
+                Ok(Settled::Copied(copied))
+            }
+            Outcome::Gone | Outcome::Changed if is_mangled(key) => {
+                Err(misspelt(Side::Source, &self.source, key))
+            }
+            Outcome::Gone | Outcome::Changed => Ok(Settled::Overtaken),
+            Outcome::Skipped(skipped) => Ok(Settled::Skipped(skipped)),
+        }
+    }
+}
+
+/// A key with characters that XML can't hold is listed again: a store that ignores `encoding-type=url`
+/// (seen: `VersityGW` 1.8) gives another one in its place, and the object would be copied for ever.
+async fn is_listed_as_written(target: &Listing, key: &str) -> Result<bool> {
+    let fits = |c: char| c >= ' ' && !matches!(c, '\u{fffe}' | '\u{ffff}') || matches!(c, '\t' | '\n' | '\r');
+    if key.chars().all(fits) {
+        return Ok(true);
+    }
+    target.lists(key).await.map_err(Error::target)
+}
+
+/// What Go's XML encoder writes for a character that it can't.
+fn is_mangled(key: &str) -> bool {
+    key.contains(char::REPLACEMENT_CHARACTER)
+}
+
+fn misspelt(side: Side, listing: &Listing, key: &str) -> Error {
+    let (bucket, key) = (listing.pages.bucket().to_owned(), Some(format!("{}{key}", listing.prefix)));
+    let context = store::Context { bucket, key, ..store::Context::default() };
+    Error::Store {
+        side,
+        source: store::Error::Unsupported { what: "to list a key of such characters".into(), context },
+    }
+}
