@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::Stream;
 use jiff::Timestamp;
 
-use super::{Error, Grant, Lock, Replica, Tags};
+use super::{Error, Grant, Lock, Replica, Tags, words};
 
 /// A body in flight. Chunks are at most 1 MiB, so that memory is bounded by streams in flight.
 pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send + Sync>>;
@@ -67,17 +67,25 @@ pub struct Attributes {
     pub content_disposition: Option<String>,
     pub cache_control: Option<String>,
     pub expires: Option<String>,
-    /// User metadata without the `x-amz-meta-` prefix, names in lower case, values decoded.
+    /// User metadata without the `x-amz-meta-` prefix, names in lower case, values as the store spells them: what
+    /// is beyond ASCII comes as it was sent, or in the words of RFC 2047.
     pub metadata: BTreeMap<String, String>,
 }
 
 impl Attributes {
     /// True when an object written with these was found with `there`. A store gives a type of its own
-    /// to an object that has none.
+    /// to an object that has none, and may spell metadata otherwise.
     #[must_use]
     pub fn are_kept_as(&self, there: &Self) -> bool {
         let content_type = self.content_type.clone().or_else(|| there.content_type.clone());
-        Self { content_type, ..self.clone() } == *there
+        Self { content_type, ..self.clone() }.decoded() == there.clone().decoded()
+    }
+
+    fn decoded(mut self) -> Self {
+        for value in self.metadata.values_mut().filter(|value| words::is_encoded(value)) {
+            *value = words::decoded(value);
+        }
+        self
     }
 }
 

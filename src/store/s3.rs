@@ -14,9 +14,9 @@ mod listing;
 mod names;
 mod read;
 mod retry;
+mod spelling;
 mod trouble;
 mod wire;
-mod words;
 mod write;
 
 use std::{

@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     stores,
-    suite::{attributes, md5, streamed},
+    suite::{assert_kept, attributes, md5, streamed},
 };
 
 /// Tags that trip encoders.
@@ -51,7 +51,8 @@ async fn keeps_tags(store: &dyn ObjectStore) {
     assert_eq!(store.tags("put").await.unwrap(), fewer);
     store.put_tags("put", &Tags::new()).await.unwrap();
     let bare = store.head("put").await.unwrap();
-    assert_eq!((bare.tag_count, bare.attributes), (0, attributes()), "tags alone are changed");
+    assert_eq!(bare.tag_count, 0);
+    assert_kept(&bare.attributes);
     // AWS takes letters of every script, MinIO refuses them.
     let beyond: Tags = [("Größe".to_owned(), "世界".to_owned())].into();
     match store.put("put", "1".into(), &PutOptions { tags: beyond.clone(), ..PutOptions::default() }).await {
@@ -76,7 +77,8 @@ async fn rewrites(store: &dyn ObjectStore) {
         let after = store.rewrite(key, &before.etag, &options).await.unwrap();
         assert_eq!(after.etag, before.etag);
         let there = store.head(key).await.unwrap();
-        assert_eq!((there.attributes, there.tag_count), (attributes(), tags().len()));
+        assert_eq!(there.tag_count, tags().len());
+        assert_kept(&there.attributes);
         assert_eq!(store.tags(key).await.unwrap(), tags());
         let bare = PutOptions { attributes: Attributes::default(), ..PutOptions::default() };
         store.rewrite(key, &before.etag, &bare).await.unwrap();

@@ -3,7 +3,10 @@
 use std::{
     io,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -39,11 +42,17 @@ use crate::store::{Error, Obstacle, Result};
 const IDLE: Duration = Duration::from_secs(15);
 /// Kept while nothing runs; more are opened as requests need them.
 const MOST_IDLE: usize = 64;
+/// An object may have 2 KiB of metadata, in as many headers as fit.
+const MOST_HEADERS: usize = 1200;
 
 /// Sends requests over pooled connections, and notes the endpoint's clock from each answer.
 #[derive(Clone, Debug)]
 pub(in super::super) struct Transport {
     client: Client<Connector, SdkBody>,
+    /// For answers with more than a hundred headers: room for these is taken for every answer.
+    roomy: Client<Connector, SdkBody>,
+    /// There was such an answer.
+    needs_room: Arc<AtomicBool>,
     clock: Arc<ClockOffset>,
 }
 
@@ -78,12 +87,12 @@ impl Transport {
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(MOST_IDLE)
-            .build(Connector { https, patience: config.patience.connect });
-        Ok(Self { client, clock })
+        let connector = Connector { https, patience: config.patience.connect };
+        let mut pooled = Client::builder(TokioExecutor::new());
+        pooled.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE).pool_max_idle_per_host(MOST_IDLE);
+        let client = pooled.build(connector.clone());
+        let roomy = pooled.http1_max_headers(MOST_HEADERS).build(connector);
+        Ok(Self { client, roomy, needs_room: Arc::default(), clock })
     }
 
     /// Sends a request, and waits so long for the answer's head.
@@ -92,15 +101,25 @@ impl Transport {
         request: Request<SdkBody>,
         patience: Option<Duration>,
     ) -> Result<Response<Incoming>, SendError> {
-        let sent = self.client.request(request);
+        let roomy = self.needs_room.load(Ordering::Relaxed);
+        let sent = if roomy { &self.roomy } else { &self.client }.request(request);
         let answer = match patience {
             Some(patience) => {
                 tokio::time::timeout(patience, sent).await.map_err(|_| SendError::Late(patience))?
             }
             None => sent.await,
-        }?;
+        };
+        let answer = answer.inspect_err(|error| self.make_room(error))?;
         self.note_clock(answer.headers().get(http::header::DATE));
         Ok(answer)
+    }
+
+    /// The next attempt, and all that follow, can read what this one could not.
+    fn make_room(&self, error: &hyper_util::client::legacy::Error) {
+        let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<hyper::Error>());
+        if cause.is_some_and(hyper::Error::is_parse_too_large) {
+            self.needs_room.store(true, Ordering::Relaxed);
+        }
     }
 
     fn note_clock(&self, date: Option<&http::HeaderValue>) {

@@ -5,7 +5,6 @@
 
 use std::borrow::Cow;
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use http::{HeaderName, Method};
 
@@ -14,10 +13,8 @@ use super::{
     attributes::header,
     wire::{Call, Payload},
 };
-use crate::store::{Error, PutOptions, Result, unguessable};
+use crate::store::{Error, PutOptions, Result, unguessable, words};
 
-/// Most bytes of text in a word: with its frame it stays within the 75 that RFC 2047 allows.
-const WORD: usize = 45;
 const BEYOND_ASCII: &str = "\u{e4}\u{4e16}";
 
 impl S3Store {
@@ -36,7 +33,7 @@ impl S3Store {
         }
         let mut spelled = options.clone();
         for value in spelled.attributes.metadata.values_mut() {
-            *value = encoded(value);
+            *value = words::encoded(value);
         }
         Ok(Cow::Owned(spelled))
     }
@@ -61,37 +58,6 @@ impl S3Store {
         };
         let found = self.head_object(&probe).await;
         self.delete_named(&probe, version.as_deref()).await?;
-        Ok(found?.attributes.metadata.get("probe").is_some_and(|value| value == BEYOND_ASCII))
-    }
-}
-
-/// Words of RFC 2047, no character cut in two; ASCII as it is.
-fn encoded(value: &str) -> String {
-    if value.is_ascii() {
-        return value.to_owned();
-    }
-    let (mut words, mut rest) = (Vec::new(), value);
-    while !rest.is_empty() {
-        let (word, others) = rest.split_at(rest.floor_char_boundary(WORD));
-        words.push(format!("=?UTF-8?B?{}?=", BASE64_STANDARD.encode(word)));
-        rest = others;
-    }
-    words.join(" ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{super::attributes::decode_words, *};
-
-    #[test]
-    fn c02_words_are_read_back_as_they_were_meant() {
-        for value in ["plain", "ä", "Grüße, 世界", &"世界 and more of it, ".repeat(20)] {
-            let words = encoded(value);
-            assert!(
-                words.is_ascii() && words.split(' ').all(|w| value.is_ascii() || w.len() <= 75),
-                "{words}"
-            );
-            assert_eq!(decode_words(&words), value);
-        }
+        Ok(found?.attributes.metadata.get("probe").is_some_and(|value| words::decoded(value) == BEYOND_ASCII))
     }
 }
