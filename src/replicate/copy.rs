@@ -138,6 +138,8 @@ pub struct Copier {
     /// The source's, and the target's.
     abilities: Arc<(Option<Abilities>, Option<Abilities>)>,
     found: Arc<Found>,
+    /// Why this object is copied without its tags.
+    tags_refused: Option<Arc<str>>,
 }
 
 impl std::fmt::Debug for Copier {
@@ -163,6 +165,7 @@ impl Copier {
             keep: Arc::default(),
             abilities: Arc::default(),
             found: Arc::default(),
+            tags_refused: None,
         }
     }
 
@@ -216,7 +219,10 @@ impl Copier {
                 Err(error @ Error::Store { side: Side::Target, source: store::Error::Changed(_) }) => {
                     self.already_there(request).await.map(Outcome::Copied).ok_or(error)
                 }
-                Err(error) => Err(error),
+                Err(error) => match self.without_tags(&error) {
+                    Some(copier) => Box::pin(copier.copy(request)).await,
+                    None => Err(error),
+                },
             };
         }
         Err(Error::Restless { key: request.source_key.clone(), times: FOLLOWED })

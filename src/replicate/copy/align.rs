@@ -49,7 +49,10 @@ impl Copier {
             Ok(None) => self.copy(request).await,
             Err(error) if self.does_without(&error) => self.copy(request).await,
             Err(Error::Store { side: Side::Source, source: store::Error::NotFound(_) }) => Ok(Outcome::Gone),
-            Err(error) => Err(error),
+            Err(error) => match self.without_tags(&error) {
+                Some(copier) => Box::pin(copier.update(request)).await,
+                None => Err(error),
+            },
         }
     }
 

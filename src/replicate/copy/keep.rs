@@ -217,6 +217,9 @@ impl Copier {
 
     /// Why the target is not asked for something.
     fn why_not(&self, attribute: Attribute) -> Option<String> {
+        if let Some(why) = self.tags_refused.as_deref().filter(|_| attribute == Attribute::Tags) {
+            return Some(why.to_owned());
+        }
         let known = self.target_abilities().and_then(|target| super::lacks::why_not(attribute, target));
         let refused = || self.found.is_refused(attribute).then(|| format!("the target refuses: {attribute}"));
         known.or_else(refused)
@@ -256,6 +259,19 @@ impl Copier {
     }
 }
 
+impl Copier {
+    /// The copier for an object whose tags the target has refused: what it can hold goes over.
+    pub(super) fn without_tags(&self, error: &Error) -> Option<Self> {
+        let Error::Store { side: Side::Target, source: store::Error::Unsupported { what, .. } } = error
+        else {
+            return None;
+        };
+        let refused = what.starts_with(TAGS) && self.tags_refused.is_none();
+        refused
+            .then(|| Self { tags_refused: Some(format!("the target refuses {what}").into()), ..self.clone() })
+    }
+}
+
 /// # Errors
 /// The accounts that nobody said the target's name of.
 fn translated(acl: Acl, ids: &BTreeMap<String, String>) -> Result<Vec<Grant>, String> {
@@ -285,7 +301,7 @@ pub(super) fn with_tags_named(error: Error, options: &PutOptions) -> Error {
     match error {
         Error::Store { side, source: store::Error::Unsupported { what, context } } if what == TAGS => {
             let names = options.tags.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-            let what = format!("a set of {} tags ({names})", options.tags.len()).into();
+            let what = format!("{TAGS} ({}: {names})", options.tags.len()).into();
             Error::Store { side, source: store::Error::Unsupported { what, context } }
         }
         other => other,
