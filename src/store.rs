@@ -12,6 +12,7 @@ mod listen;
 pub mod memory;
 mod model;
 pub mod s3;
+mod words;
 
 pub use error::{Context, Error, Obstacle, Result, Side};
 pub use extras::*;

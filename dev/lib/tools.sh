@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Which tools are built from Go modules, at which version, and how. Each has a go.mod and go.sum of
-# its own under dev/tools, so that the checksums of all its sources are pinned.
+# its own under dev/tools, so that the checksums of all its sources are pinned. What tests in Python
+# need is installed in the same way, from a requirements.txt with checksums.
 
 # The version is the one that the tool's go.mod requires: written once.
 tool_version() { # NAME
@@ -13,13 +14,17 @@ tool_version() { # NAME
     minio) module=github.com/minio/minio ;;
     versitygw) module=github.com/versity/versitygw ;;
     toxiproxy) module=github.com/Shopify/toxiproxy/v2 ;;
+    python)
+      sha256sum "$DEV/tools/python/requirements.txt" | cut -c1-12
+      return
+      ;;
     *) die "no tool is called '$1'" "tools: $TOOLS" ;;
   esac
   awk -v m="$module" '{sub(/^require /, "")} $1 == m && $2 ~ /^v/ {print $2; exit}' \
     "$DEV/tools/$1/go.mod"
 }
 
-TOOLS='kubernetes etcd coredns helm minio versitygw toxiproxy'
+TOOLS='kubernetes etcd coredns helm minio versitygw toxiproxy python'
 
 # binary=package, one a line.
 tool_packages() { # NAME
@@ -71,6 +76,26 @@ go_build() { # NAME DIRECTORY
   done < <(tool_packages "$name")
 }
 
+# An environment of its own: nothing of the machine's Python is used, and nothing is added to it.
+python_install() { # DIRECTORY
+  python3 -m venv "$1"
+  "$1/bin/python" -m pip install -q --disable-pip-version-check --require-hashes \
+    -r "$DEV/tools/python/requirements.txt"
+}
+
+require_builder() { # NAME
+  if [[ $1 == python ]]; then
+    python3 -c 'import ensurepip, venv' 2>/dev/null && return
+    if ((EUID != 0)) || ! command -v apt-get >/dev/null; then
+      die "Python 3.11 or later, with venv, is needed for tests in Python" "install python3-venv"
+    fi
+    step "install python3-venv" apt_install python3-venv
+    return
+  fi
+  command -v go >/dev/null || die "go is needed to build $1 and is not on the PATH" \
+    "install Go $(awk '$1 == "go" {print $2}' "$DEV/tools/$1/go.mod") or later"
+}
+
 # Builds beside the final place and renames: a killed build leaves nothing that looks finished.
 # The lock makes two callers build once.
 build_tool() { # NAME
@@ -86,7 +111,7 @@ build_tool() { # NAME
   mkdir "$dir.part"
   (
     set -e
-    go_build "$name" "$dir.part"
+    if [[ $name == python ]]; then python_install "$dir.part"; else go_build "$name" "$dir.part"; fi
   )
   mv "$dir.part" "$dir"
   exec 9>&-
@@ -99,8 +124,7 @@ ensure_tools() { # NAME...
     dir=$(tool_dir "$name")
     [[ -n $(tool_version "$name") ]] || die "dev/tools/$name/go.mod names no version"
     [[ ! -d $dir ]] || continue
-    command -v go >/dev/null || die "go is needed to build $name and is not on the PATH" \
-      "install Go $(awk '$1 == "go" {print $2}' "$DEV/tools/$name/go.mod") or later"
+    require_builder "$name"
     require_disk "$CACHE" 8
     step "build $name $(tool_version "$name")" build_tool "$name"
   done
