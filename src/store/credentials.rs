@@ -106,7 +106,7 @@ impl Credentials {
     ///
     /// # Errors
     /// [`Error::CredentialsMissing`] when a file has gone meanwhile.
-    pub(super) fn renew(&self, refused: Option<&Keys>) -> Result<bool> {
+    pub(crate) fn renew(&self, refused: Option<&Keys>) -> Result<bool> {
         let Source::Files { directory, keys } = &self.0 else { return Ok(false) };
         let read = read_keys(directory)?;
         let differs = refused != Some(&read);

@@ -31,6 +31,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::SignedDuration;
 
+pub(crate) use client::CurrentKeys;
 pub use retry::Retry;
 
 use super::{

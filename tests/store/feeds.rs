@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use farshore::{
-    replicate::feed::{Change, Feed, FeedError, Hint, Kind, Listen},
+    replicate::feed::{Change, Choice, Feed, FeedError, FeedKind, Hint, Kind, Listen, choose},
     store::{
         Error, ListenRequest, Listens, ObjectStore, Obstacle, PutOptions, Versioning,
         memory::MemoryStore,
@@ -12,7 +12,11 @@ use farshore::{
     },
 };
 
-use crate::{link::Link, stores};
+use crate::{
+    link::Link,
+    proxy::{Break, Proxy},
+    stores,
+};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -20,8 +24,11 @@ fn brisk() -> ListenRequest {
     ListenRequest { ping: Duration::from_secs(1), silence: Duration::from_secs(3) }
 }
 
-async fn next(feed: &mut dyn Feed) -> Result<Hint, FeedError> {
-    tokio::time::timeout(SOON, feed.next()).await.expect("the feed says something")
+/// The next hint, handed in at once.
+pub async fn next(feed: &mut dyn Feed) -> Result<Hint, FeedError> {
+    let told = tokio::time::timeout(SOON, feed.next()).await.expect("the feed says something")?;
+    told.receipt.hand_in();
+    Ok(told.hint)
 }
 
 /// The next change, signs of life passed over.
@@ -35,7 +42,8 @@ async fn change(feed: &mut dyn Feed) -> Change {
     }
 }
 
-async fn put(store: &dyn ObjectStore, key: &str) {
+/// Writes a small object.
+pub async fn put(store: &dyn ObjectStore, key: &str) {
     store.put(key, Bytes::from_static(b"x"), &PutOptions::default()).await.unwrap();
 }
 
@@ -82,7 +90,8 @@ async fn c15_a_store_that_can_t_be_listened_to_is_told_apart() {
     let stores: [Arc<dyn Listens>; 2] = [Arc::new(stores::versity().await), Arc::new(memory)];
     for store in stores {
         let refused = next(&mut Listen::new(store)).await.unwrap_err();
-        assert!(matches!(&refused, FeedError::Store { source: Error::Unsupported { .. }, .. }), "{refused}");
+        assert!(matches!(refused, FeedError::CantListen(_)), "{refused}");
+        assert!(refused.to_string().contains("choose the feed Webhook"), "{refused}");
         assert!(refused.is_permanent());
     }
 }
@@ -139,4 +148,45 @@ async fn c16_a_connection_that_dies_without_a_word_is_given_up_and_made_anew() {
     assert_eq!(next(&mut feed).await.unwrap(), Hint::Connected, "what was missed must be compared");
     put(&direct, "after").await;
     assert_eq!(change(&mut feed).await.key, "after");
+}
+
+#[tokio::test]
+async fn c15_auto_takes_what_the_store_can_do_and_says_why() {
+    let minio: Arc<dyn Listens> = Arc::new(stores::minio_a().await);
+    let mut chosen = choose(Choice::Auto, Arc::clone(&minio)).await.unwrap();
+    assert_eq!(chosen.kind(), FeedKind::Listen);
+    assert!(chosen.why.contains("tells of changes"), "{chosen:?}");
+    assert_eq!(next(&mut *chosen.feed).await.unwrap(), Hint::Connected, "nothing is told before that");
+    assert_eq!(choose(Choice::Listen, minio).await.unwrap().kind(), FeedKind::Listen);
+
+    let versity: Arc<dyn Listens> = Arc::new(stores::versity().await);
+    let mut chosen = choose(Choice::Auto, Arc::clone(&versity)).await.unwrap();
+    assert_eq!(chosen.kind(), FeedKind::Poll);
+    assert!(
+        chosen.why.contains("can't be listened to") && chosen.why.contains("Webhook or SQS"),
+        "{chosen:?}"
+    );
+    assert_eq!(next(&mut *chosen.feed).await.unwrap(), Hint::Connected);
+    let silence = tokio::time::timeout(Duration::from_millis(50), chosen.feed.next()).await;
+    assert!(silence.is_err(), "{silence:?}");
+    let named = choose(Choice::Listen, versity).await.unwrap_err();
+    assert!(named.to_string().contains("choose the feed Webhook, SQS or Poll"), "{named}");
+    let polled = choose(Choice::Poll, Arc::new(MemoryStore::new("b"))).await.unwrap();
+    assert_eq!(polled.kind(), FeedKind::Poll);
+}
+
+#[tokio::test]
+async fn c15_auto_polls_where_listening_is_denied_and_fails_where_nobody_answers() {
+    let direct = stores::minio_a().await;
+    let proxy = Proxy::before(&stores::endpoint("FARSHORE_TEST_MINIO_A")).await;
+    let through = || Arc::new(S3Store::new(stores::config(&proxy.endpoint, direct.bucket())).unwrap());
+    proxy.breaks("GET", "events=", (0, 2), Break::Error(403, "AccessDenied"));
+    let chosen = choose(Choice::Auto, through()).await.unwrap();
+    assert_eq!(chosen.kind(), FeedKind::Poll);
+    assert!(chosen.why.contains("s3:ListenBucketNotification"), "{chosen:?}");
+    let denied = choose(Choice::Listen, through()).await.unwrap_err();
+    assert!(denied.is_permanent() && denied.to_string().contains("s3:ListenBucketNotification"), "{denied}");
+    proxy.breaks("GET", "events=", (0, 1), Break::Error(503, "SlowDown"));
+    let busy = choose(Choice::Auto, through()).await.unwrap_err();
+    assert!(!busy.is_permanent() && busy.reason() == "SlowDown", "{busy}");
 }

@@ -17,6 +17,8 @@ mod latin;
 #[path = "../support/link.rs"]
 mod link;
 mod probing;
+#[path = "../support/process.rs"]
+mod process;
 #[path = "../support/proxy.rs"]
 mod proxy;
 #[path = "../support/stores.rs"]
@@ -24,6 +26,7 @@ mod stores;
 mod suite;
 mod tls;
 mod tool;
+mod webhooks;
 
 use farshore::store::{ObjectStore, Versioning, memory::MemoryStore};
 

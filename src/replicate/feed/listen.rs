@@ -5,8 +5,8 @@ use std::{collections::VecDeque, sync::Arc};
 use async_trait::async_trait;
 use futures::StreamExt;
 
-use super::{Feed, FeedError, FeedKind, Hint, Message, Result, Via, parse};
-use crate::store::{ListenRequest, Listens, Notices};
+use super::{Feed, FeedError, FeedKind, Hint, Message, Result, Told, Via, parse};
+use crate::store::{self, ListenRequest, Listens, Notices};
 
 /// Listens to one bucket. Connects with the first call of [`Feed::next`].
 ///
@@ -34,27 +34,34 @@ impl Listen {
         self
     }
 
-    fn failed(source: crate::store::Error) -> FeedError {
-        FeedError::Store { feed: FeedKind::Listen, source }
+    /// Connects at once rather than with the first call of [`Feed::next`].
+    ///
+    /// # Errors
+    /// [`FeedError::CantListen`] where the store knows no listening, [`FeedError::MayNotListen`] where
+    /// these credentials may not, [`FeedError::Store`] for all else.
+    pub async fn connect(&mut self) -> Result<()> {
+        self.open = Some(self.store.listen(&self.request).await.map_err(failed)?);
+        self.told = VecDeque::from([Hint::Connected]);
+        Ok(())
     }
 }
 
 #[async_trait]
 impl Feed for Listen {
-    async fn next(&mut self) -> Result<Hint> {
+    async fn next(&mut self) -> Result<Told> {
         loop {
             if let Some(hint) = self.told.pop_front() {
-                return Ok(hint);
+                return Ok(hint.into());
             }
             let Some(open) = &mut self.open else {
-                self.open = Some(self.store.listen(&self.request).await.map_err(Self::failed)?);
-                return Ok(Hint::Connected);
+                self.connect().await?;
+                continue;
             };
             match open.next().await {
                 Some(Ok(notice)) => self.told.extend(hints(&notice)),
                 Some(Err(error)) => {
                     self.open = None;
-                    return Err(Self::failed(error));
+                    return Err(failed(error));
                 }
                 // A stream ends with its error; the next call connects anew.
                 None => self.open = None,
@@ -64,6 +71,14 @@ impl Feed for Listen {
 
     fn kind(&self) -> FeedKind {
         FeedKind::Listen
+    }
+}
+
+fn failed(error: store::Error) -> FeedError {
+    match error {
+        store::Error::Unsupported { context, .. } => FeedError::CantListen(context),
+        store::Error::AccessDenied(context) => FeedError::MayNotListen(context),
+        source => FeedError::Store { feed: FeedKind::Listen, source },
     }
 }
 

@@ -71,8 +71,8 @@ impl Sequencer {
 pub enum Message {
     /// Changes, each with its bucket; none in a sign of life and in a test message.
     Changes(Vec<(String, Change)>),
-    /// An SNS topic asks whether its messages are wanted; someone must open the address that it gave.
-    Unconfirmed { topic: String },
+    /// An SNS topic asks whether its messages are wanted: someone must open the address.
+    Unconfirmed { topic: String, address: String },
 }
 
 /// A message that can't be read.
@@ -103,7 +103,11 @@ pub fn parse(text: &[u8], via: Via) -> Result<Message, Malformed> {
             plain(inner, via).map(Message::Changes)
         }
         (Some("SubscriptionConfirmation"), _) => {
-            Ok(Message::Unconfirmed { topic: envelope.topic.unwrap_or_default() })
+            let (topic, address) = (envelope.topic, envelope.subscribe_url);
+            Ok(Message::Unconfirmed {
+                topic: topic.unwrap_or_default(),
+                address: address.unwrap_or_default(),
+            })
         }
         _ => plain(envelope, via).map(Message::Changes),
     }
@@ -136,6 +140,8 @@ struct Envelope {
     message: Option<String>,
     #[serde(rename = "TopicArn")]
     topic: Option<String>,
+    #[serde(rename = "SubscribeURL")]
+    subscribe_url: Option<String>,
     #[serde(rename = "detail-type")]
     detail_type: Option<String>,
     detail: Option<Detail>,

@@ -30,17 +30,17 @@ pub(super) fn build(config: &S3Config, transport: &Transport) -> aws_sdk_s3::Cli
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
         .identity_cache(IdentityCache::no_cache());
     sdk = match config.credentials.current() {
-        Some(_) => sdk.credentials_provider(Signer(config.credentials.clone())),
+        Some(_) => sdk.credentials_provider(CurrentKeys(config.credentials.clone())),
         None => sdk.allow_no_auth(),
     };
     aws_sdk_s3::Client::from_conf(sdk.build())
 }
 
-/// Gives the SDK whatever keys are current.
+/// Gives an SDK whatever keys are current.
 #[derive(Debug)]
-struct Signer(Credentials);
+pub(crate) struct CurrentKeys(pub Credentials);
 
-impl ProvideCredentials for Signer {
+impl ProvideCredentials for CurrentKeys {
     fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
     where
         Self: 'a,

@@ -6,7 +6,7 @@ use super::*;
 fn read(message: &Value, via: Via) -> Result<Vec<(String, Change)>, Malformed> {
     match parse(message.to_string().as_bytes(), via)? {
         Message::Changes(changes) => Ok(changes),
-        Message::Unconfirmed { topic } => panic!("{topic} is unconfirmed"),
+        Message::Unconfirmed { topic, .. } => panic!("{topic} is unconfirmed"),
     }
 }
 
@@ -181,12 +181,13 @@ fn what_is_missing_and_can_be_missed_is_none() {
 fn envelopes_are_opened() {
     let inner = message(&record("aws:s3", "ObjectCreated:Put", "a%2Bb"));
     let topic = "arn:aws:sns:eu-west-1:1:changes";
-    let sns = |kind: &str, message: &str| json!({"Type": kind, "MessageId": "22b", "TopicArn": topic, "Message": message});
+    let address = "https://sns/?Action=ConfirmSubscription";
+    let sns = |kind: &str, message: &str| json!({"Type": kind, "TopicArn": topic, "Message": message, "SubscribeURL": address});
     assert_eq!(change(&sns("Notification", &inner.to_string()), Via::Pushed).key, "a+b");
     let bridged = eventbridge("Object Created", &json!({}));
     assert_eq!(change(&sns("Notification", &bridged.to_string()), Via::Pushed).key, "a b+c%2Fd");
     let asked = parse(sns("SubscriptionConfirmation", "please").to_string().as_bytes(), Via::Pushed);
-    assert_eq!(asked, Ok(Message::Unconfirmed { topic: topic.to_owned() }));
+    assert_eq!(asked, Ok(Message::Unconfirmed { topic: topic.to_owned(), address: address.to_owned() }));
     assert!(matches!(read(&sns("Notification", "hello"), Via::Pushed), Err(Malformed::Json(_))));
 }
 
