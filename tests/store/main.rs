@@ -21,6 +21,7 @@ mod probing;
 mod process;
 #[path = "../support/proxy.rs"]
 mod proxy;
+mod queues;
 #[path = "../support/stores.rs"]
 mod stores;
 mod suite;
