@@ -12,6 +12,7 @@ mod listen;
 pub mod memory;
 mod model;
 pub mod s3;
+mod settings;
 mod words;
 
 pub use error::{Context, Error, Obstacle, Result, Side};
@@ -19,6 +20,7 @@ pub use extras::*;
 pub use listen::{ListenRequest, Listens, Notices};
 pub(crate) use memory::composite_etag;
 pub use model::*;
+pub use settings::*;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -136,6 +138,19 @@ pub trait ObjectStore: Send + Sync + std::fmt::Debug {
 
     /// Versioning state of the bucket.
     async fn versioning(&self) -> Result<Versioning>;
+
+    /// The rules by which the bucket lets current objects go on its own, those that are switched off left
+    /// out; none where the store knows no such rules.
+    async fn lifecycle(&self) -> Result<Vec<LifecycleRule>>;
+
+    /// Tags of the bucket itself. [`Error::Unsupported`] where buckets have none.
+    async fn bucket_tags(&self) -> Result<Tags>;
+
+    /// Replaces the tags of the bucket itself; no tags removes them.
+    async fn put_bucket_tags(&self, tags: &Tags) -> Result<()>;
+
+    /// Where the bucket's website sends readers; none where it has no website.
+    async fn website_routes(&self) -> Result<Vec<WebsiteRoute>>;
 
     /// How far the endpoint's clock is ahead of ours, from the `Date` header of the last reply.
     /// `None` before the first reply.

@@ -18,9 +18,9 @@ use jiff::SignedDuration;
 use tokio::time::Instant;
 
 use super::{
-    Acl, ByteStream, ETag, GetOptions, GetReply, ListPage, ListRequest, ListVersionsRequest, Lock,
-    ObjectInfo, ObjectStore, OpenUpload, PartLayout, PutOptions, PutReply, Result, Tags, UploadId,
-    UploadedPart, VersionPage, Versioning,
+    Acl, ByteStream, ETag, GetOptions, GetReply, LifecycleRule, ListPage, ListRequest, ListVersionsRequest,
+    Lock, ObjectInfo, ObjectStore, OpenUpload, PartLayout, PutOptions, PutReply, Result, Tags, UploadId,
+    UploadedPart, VersionPage, Versioning, WebsiteRoute,
 };
 
 /// Who goes first where the ceiling binds.
@@ -296,6 +296,22 @@ impl ObjectStore for Limited {
 
     async fn versioning(&self) -> Result<Versioning> {
         self.paced().await.versioning().await
+    }
+
+    async fn lifecycle(&self) -> Result<Vec<LifecycleRule>> {
+        self.paced().await.lifecycle().await
+    }
+
+    async fn bucket_tags(&self) -> Result<Tags> {
+        self.paced().await.bucket_tags().await
+    }
+
+    async fn put_bucket_tags(&self, tags: &Tags) -> Result<()> {
+        self.paced().await.put_bucket_tags(tags).await
+    }
+
+    async fn website_routes(&self) -> Result<Vec<WebsiteRoute>> {
+        self.paced().await.website_routes().await
     }
 
     fn clock_offset(&self) -> Option<SignedDuration> {

@@ -21,7 +21,9 @@ pub use faults::{Effect, Failure, Fault, Verb};
 use state::State;
 pub(crate) use state::composite_etag;
 
-use super::{Attributes, ByteStream, Context, Error, PutOptions, Result, Versioning};
+use super::{
+    Attributes, ByteStream, Context, Error, LifecycleRule, PutOptions, Result, Tags, Versioning, WebsiteRoute,
+};
 
 const CHUNK: usize = 64 * 1024;
 
@@ -37,11 +39,20 @@ struct Inner {
     state: State,
     faults: faults::Faults,
     listeners: listeners::Listeners,
+    settings: Settings,
     page_size: usize,
     part_heads: bool,
     /// A clock that stands still; `None` = the machine's.
     now: Option<Timestamp>,
     clock_offset: SignedDuration,
+}
+
+/// What is set on the bucket itself.
+#[derive(Debug, Default)]
+struct Settings {
+    lifecycle: Vec<LifecycleRule>,
+    tags: Tags,
+    website: Vec<WebsiteRoute>,
 }
 
 impl Inner {
@@ -64,6 +75,7 @@ impl MemoryStore {
             state: State::new(),
             faults: faults::Faults::default(),
             listeners: listeners::Listeners::default(),
+            settings: Settings::default(),
             page_size: 1000,
             part_heads: true,
             now: None,
@@ -130,6 +142,16 @@ impl MemoryStore {
     /// What copies of an object onto itself do.
     pub fn set_rewrites(&self, rewrites: Rewrites) {
         self.inner().state.can.rewrites = rewrites;
+    }
+
+    /// Rules by which objects go. Nothing goes by them here: a test deletes it.
+    pub fn set_lifecycle(&self, rules: Vec<LifecycleRule>) {
+        self.inner().settings.lifecycle = rules;
+    }
+
+    /// Where the bucket's website sends readers.
+    pub fn set_website(&self, routes: Vec<WebsiteRoute>) {
+        self.inner().settings.website = routes;
     }
 
     /// Stops the bucket's clock at a moment; `None` lets it run again.

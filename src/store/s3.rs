@@ -14,6 +14,7 @@ mod listing;
 mod names;
 mod read;
 mod retry;
+mod settings;
 mod spelling;
 mod trouble;
 mod wire;
@@ -35,9 +36,9 @@ pub(crate) use client::CurrentKeys;
 pub use retry::Retry;
 
 use super::{
-    Acl, ByteStream, Context, ETag, GetOptions, GetReply, ListPage, ListRequest, ListVersionsRequest, Lock,
-    ObjectInfo, ObjectStore, OpenUpload, PartLayout, PutOptions, PutReply, Result, Tags, UploadId,
-    UploadedPart, VersionPage, Versioning, credentials::Credentials,
+    Acl, ByteStream, Context, ETag, GetOptions, GetReply, LifecycleRule, ListPage, ListRequest,
+    ListVersionsRequest, Lock, ObjectInfo, ObjectStore, OpenUpload, PartLayout, PutOptions, PutReply, Result,
+    Tags, UploadId, UploadedPart, VersionPage, Versioning, WebsiteRoute, credentials::Credentials,
 };
 
 /// How a bucket's name goes into a request.
@@ -315,6 +316,22 @@ impl ObjectStore for S3Store {
 
     async fn versioning(&self) -> Result<Versioning> {
         self.bucket_versioning().await
+    }
+
+    async fn lifecycle(&self) -> Result<Vec<LifecycleRule>> {
+        self.bucket_lifecycle().await
+    }
+
+    async fn bucket_tags(&self) -> Result<Tags> {
+        self.tags_of_bucket().await
+    }
+
+    async fn put_bucket_tags(&self, tags: &Tags) -> Result<()> {
+        self.set_tags_of_bucket(tags).await
+    }
+
+    async fn website_routes(&self) -> Result<Vec<WebsiteRoute>> {
+        self.routes_of_website().await
     }
 
     fn clock_offset(&self) -> Option<SignedDuration> {

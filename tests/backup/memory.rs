@@ -11,9 +11,9 @@ use farshore::{
         records::{Claim, Fact, Manifest, Service, Stored, claim},
     },
     store::{
-        Acl, ByteStream, ETag, GetOptions, GetReply, ListPage, ListRequest, ListVersionsRequest, Listed,
-        Lock, ObjectInfo, ObjectStore, OpenUpload, PartLayout, PutOptions, PutReply, Result, Tags, UploadId,
-        UploadedPart, VersionPage, Versioning, s3::S3Store,
+        Acl, ByteStream, ETag, GetOptions, GetReply, LifecycleRule, ListPage, ListRequest,
+        ListVersionsRequest, Listed, Lock, ObjectInfo, ObjectStore, OpenUpload, PartLayout, PutOptions,
+        PutReply, Result, Tags, UploadId, UploadedPart, VersionPage, Versioning, WebsiteRoute, s3::S3Store,
     },
 };
 use jiff::{SignedDuration, Timestamp};
@@ -158,6 +158,18 @@ impl ObjectStore for Huge {
     }
     async fn versioning(&self) -> Result<Versioning> {
         self.inner.versioning().await
+    }
+    async fn lifecycle(&self) -> Result<Vec<LifecycleRule>> {
+        self.inner.lifecycle().await
+    }
+    async fn bucket_tags(&self) -> Result<Tags> {
+        self.inner.bucket_tags().await
+    }
+    async fn put_bucket_tags(&self, tags: &Tags) -> Result<()> {
+        self.inner.put_bucket_tags(tags).await
+    }
+    async fn website_routes(&self) -> Result<Vec<WebsiteRoute>> {
+        self.inner.website_routes().await
     }
     fn clock_offset(&self) -> Option<SignedDuration> {
         self.inner.clock_offset()

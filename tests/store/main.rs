@@ -22,6 +22,7 @@ mod process;
 #[path = "../support/proxy.rs"]
 mod proxy;
 mod queues;
+mod settings;
 #[path = "../support/stores.rs"]
 mod stores;
 mod suite;

@@ -26,8 +26,9 @@ pub enum Verb {
     Acl,
     PutLock,
     Rewrite,
-    /// Questions about the bucket: locks, access control lists.
+    /// Questions about the bucket: locks, access control lists, and, as "keys", lifecycle, tagging, website.
     Configuration,
+    PutBucketTags,
 }
 
 /// What a failing request answers: the shapes of [`Error`], without their context.

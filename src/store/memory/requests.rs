@@ -9,9 +9,9 @@ use super::{
     faults::{Failure, Verb},
 };
 use crate::store::{
-    Acl, ByteStream, ETag, GetOptions, GetReply, ListPage, ListRequest, ListVersionsRequest, Lock,
-    ObjectInfo, ObjectStore, OpenUpload, PartLayout, PutOptions, PutReply, Result, Tags, UploadId,
-    UploadedPart, VersionPage, Versioning,
+    Acl, ByteStream, ETag, GetOptions, GetReply, LifecycleRule, ListPage, ListRequest, ListVersionsRequest,
+    Lock, ObjectInfo, ObjectStore, OpenUpload, PartLayout, PutOptions, PutReply, Result, Tags, UploadId,
+    UploadedPart, VersionPage, Versioning, WebsiteRoute,
 };
 
 /// First byte and byte after the last of what a read asks for.
@@ -210,6 +210,29 @@ impl ObjectStore for MemoryStore {
 
     async fn versioning(&self) -> Result<Versioning> {
         Ok(self.request(Verb::Versioning, "", |inner| Ok(inner.state.versioning)).await?.0)
+    }
+
+    async fn lifecycle(&self) -> Result<Vec<LifecycleRule>> {
+        let rules = |inner: &mut Inner| Ok(inner.settings.lifecycle.clone());
+        Ok(self.request(Verb::Configuration, "lifecycle", rules).await?.0)
+    }
+
+    async fn bucket_tags(&self) -> Result<Tags> {
+        let tags = |inner: &mut Inner| Ok(inner.settings.tags.clone());
+        Ok(self.request(Verb::Configuration, "tagging", tags).await?.0)
+    }
+
+    async fn put_bucket_tags(&self, tags: &Tags) -> Result<()> {
+        let put = |inner: &mut Inner| {
+            inner.settings.tags.clone_from(tags);
+            Ok(())
+        };
+        Ok(self.request(Verb::PutBucketTags, "tagging", put).await?.0)
+    }
+
+    async fn website_routes(&self) -> Result<Vec<WebsiteRoute>> {
+        let routes = |inner: &mut Inner| Ok(inner.settings.website.clone());
+        Ok(self.request(Verb::Configuration, "website", routes).await?.0)
     }
 
     fn clock_offset(&self) -> Option<SignedDuration> {

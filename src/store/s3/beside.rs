@@ -163,7 +163,7 @@ fn is_not_configured(trouble: &Trouble) -> bool {
     matches!(trouble.kind, Kind::NotFound | Kind::Unsupported(_) | Kind::Refused)
 }
 
-fn unbuilt(error: impl std::error::Error) -> Trouble {
+pub(super) fn unbuilt(error: impl std::error::Error) -> Trouble {
     Trouble::new(Kind::Config, error.to_string())
 }
 
