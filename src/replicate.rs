@@ -7,6 +7,7 @@ mod copy;
 mod error;
 pub mod feed;
 pub mod follow;
+pub mod lifecycle;
 mod listing;
 mod merge;
 pub mod pace;
