@@ -9,6 +9,7 @@ pub mod feed;
 pub mod follow;
 pub mod lifecycle;
 mod listing;
+pub mod live;
 mod merge;
 pub mod pace;
 mod place;

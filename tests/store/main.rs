@@ -16,6 +16,7 @@ mod killed;
 mod latin;
 #[path = "../support/link.rs"]
 mod link;
+mod live;
 mod probing;
 #[path = "../support/process.rs"]
 mod process;
