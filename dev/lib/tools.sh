@@ -1,7 +1,8 @@
 # shellcheck shell=bash
-# Which tools are built from Go modules, at which version, and how. Each has a go.mod and go.sum of
-# its own under dev/tools, so that the checksums of all its sources are pinned. What tests in Python
-# need is installed in the same way, from a requirements.txt with checksums.
+# Which tools are built from source, at which version, and how. Go modules have a go.mod and go.sum of
+# their own under dev/tools, so that the checksums of all their sources are pinned; a Rust program comes
+# with its own Cargo.lock, and its version stands in dev/tools/NAME/version. What tests in Python need is
+# installed in the same way, from a requirements.txt with checksums.
 
 # The version is the one that the tool's go.mod requires: written once.
 tool_version() { # NAME
@@ -14,17 +15,25 @@ tool_version() { # NAME
     minio) module=github.com/minio/minio ;;
     versitygw) module=github.com/versity/versitygw ;;
     toxiproxy) module=github.com/Shopify/toxiproxy/v2 ;;
+    rclone) module=github.com/rclone/rclone ;;
+    mc) module=github.com/minio/mc ;;
+    s3sync)
+      cat "$DEV/tools/$1/version"
+      return
+      ;;
     python)
       sha256sum "$DEV/tools/python/requirements.txt" | cut -c1-12
       return
       ;;
-    *) die "no tool is called '$1'" "tools: $TOOLS" ;;
+    *) die "no tool is called '$1'" "tools: $TOOLS $PEERS" ;;
   esac
   awk -v m="$module" '{sub(/^require /, "")} $1 == m && $2 ~ /^v/ {print $2; exit}' \
     "$DEV/tools/$1/go.mod"
 }
 
 TOOLS='kubernetes etcd coredns helm minio versitygw toxiproxy python'
+# What Farshore is measured beside: nothing but `make bench` needs them.
+PEERS='s3sync rclone mc'
 
 # binary=package, one a line.
 tool_packages() { # NAME
@@ -39,6 +48,8 @@ tool_packages() { # NAME
     minio) echo minio=github.com/minio/minio ;;
     versitygw) echo versitygw=github.com/versity/versitygw/cmd/versitygw ;;
     toxiproxy) echo toxiproxy=github.com/Shopify/toxiproxy/v2/cmd/server ;;
+    rclone) echo rclone=github.com/rclone/rclone ;;
+    mc) echo mc=github.com/minio/mc ;;
   esac
 }
 
@@ -76,6 +87,13 @@ go_build() { # NAME DIRECTORY
   done < <(tool_packages "$name")
 }
 
+# A build directory of some GiB, which goes when the program is there.
+cargo_build() { # NAME DIRECTORY
+  cargo install --quiet --locked --version "$(tool_version "$1")" --root "$2" --target-dir "$2/build" "$1"
+  mv "$2/bin/$1" "$2/$1"
+  rm -rf "${2:?}/build" "${2:?}/bin" "${2:?}"/.crates*
+}
+
 # An environment of its own: nothing of the machine's Python is used, and nothing is added to it.
 python_install() { # DIRECTORY
   python3 -m venv "$1"
@@ -92,6 +110,7 @@ require_builder() { # NAME
     step "install python3-venv" apt_install python3-venv
     return
   fi
+  [[ ! -r $DEV/tools/$1/version ]] || return 0
   command -v go >/dev/null || die "go is needed to build $1 and is not on the PATH" \
     "install Go $(awk '$1 == "go" {print $2}' "$DEV/tools/$1/go.mod") or later"
 }
@@ -111,7 +130,11 @@ build_tool() { # NAME
   mkdir "$dir.part"
   (
     set -e
-    if [[ $name == python ]]; then python_install "$dir.part"; else go_build "$name" "$dir.part"; fi
+    case $name in
+      python) python_install "$dir.part" ;;
+      s3sync) cargo_build "$name" "$dir.part" ;;
+      *) go_build "$name" "$dir.part" ;;
+    esac
   )
   mv "$dir.part" "$dir"
   exec 9>&-
@@ -122,7 +145,7 @@ ensure_tools() { # NAME...
   mkdir -p "$CACHE"
   for name in "$@"; do
     dir=$(tool_dir "$name")
-    [[ -n $(tool_version "$name") ]] || die "dev/tools/$name/go.mod names no version"
+    [[ -n $(tool_version "$name") ]] || die "dev/tools/$name names no version"
     [[ ! -d $dir ]] || continue
     require_builder "$name"
     require_disk "$CACHE" 8

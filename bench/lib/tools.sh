@@ -1,0 +1,37 @@
+# shellcheck shell=bash
+# How each tool is asked to copy bucket `source` to bucket `target`, with the flags that its own papers
+# name for this. Each function becomes the tool: it ends in exec.
+#   PARALLEL      objects under way at a time (mc chooses by itself)
+#   URL_A, URL_B  where the buckets are; the keys stand in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY
+#   DELETE        set: what only the target has goes
+
+peer_farshore() {
+  exec "$FARSHORE" copy s3://source s3://target --source-endpoint "$URL_A" --target-endpoint "$URL_B" \
+    --parallel "$PARALLEL" ${DELETE:+--delete}
+}
+
+# No HEAD before or after, listings without folders, ETags compared instead of times that cost a HEAD each.
+# Two remotes, so that nothing is copied by the store itself.
+peer_rclone() {
+  export RCLONE_CONFIG=/dev/null
+  export RCLONE_CONFIG_A_TYPE=s3 RCLONE_CONFIG_A_PROVIDER=Minio RCLONE_CONFIG_A_ENV_AUTH=true RCLONE_CONFIG_A_ENDPOINT=$URL_A
+  export RCLONE_CONFIG_B_TYPE=s3 RCLONE_CONFIG_B_PROVIDER=Minio RCLONE_CONFIG_B_ENV_AUTH=true RCLONE_CONFIG_B_ENDPOINT=$URL_B
+  local verb=copy
+  [[ -z ${DELETE:-} ]] || verb=sync
+  exec rclone "$verb" a:source b:target --transfers "$PARALLEL" --checkers "$PARALLEL" --fast-list --checksum \
+    --use-server-modtime --s3-no-check-bucket --s3-no-head --s3-no-head-object --s3-chunk-size 16Mi --quiet
+}
+
+peer_s3sync() {
+  exec s3sync --source-endpoint-url "$URL_A" --target-endpoint-url "$URL_B" \
+    --source-force-path-style --target-force-path-style --source-region us-east-1 --target-region us-east-1 \
+    --source-access-key "$AWS_ACCESS_KEY_ID" --source-secret-access-key "$AWS_SECRET_ACCESS_KEY" \
+    --target-access-key "$AWS_ACCESS_KEY_ID" --target-secret-access-key "$AWS_SECRET_ACCESS_KEY" \
+    --worker-size "$PARALLEL" ${DELETE:+--delete} s3://source/ s3://target/
+}
+
+peer_mc() {
+  local keys=$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY@
+  export MC_HOST_a=${URL_A/:\/\//:\/\/$keys} MC_HOST_b=${URL_B/:\/\//:\/\/$keys}
+  exec mc --config-dir "$WORK/mc" --quiet mirror --overwrite ${DELETE:+--remove} a/source b/target
+}
