@@ -13,6 +13,7 @@ pub mod live;
 mod merge;
 pub mod pace;
 mod place;
+pub mod plan;
 mod range;
 mod settle;
 pub mod sweep;

@@ -3,10 +3,14 @@
 //! A task is one JSON file in an immutable ConfigMap; its hash is an argument of the worker, so that a
 //! changed task is another Job. It names no credential: Secrets are mounted beside it.
 
+mod indexes;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::api::{Addressing, ObjectStoreSpec};
+
+pub use indexes::Indexes;
 
 /// Version of the task file; a worker refuses one that it does not know.
 pub const TASK_VERSION: u32 = 1;
