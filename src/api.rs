@@ -23,7 +23,7 @@ pub use observed::*;
 pub use quantity::{ByteRate, HumanDuration};
 pub use reference::*;
 pub use region::*;
-pub use served::{Measure, Served};
+pub use served::{Measure, PlanEnded, Served};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

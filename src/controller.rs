@@ -18,10 +18,10 @@
 //! | watched | farshore.dev | bucketreplicationrules | get list watch | |
 //! | watched | farshore.dev | bucketreplicationrules/status | patch | held by workers' Roles too |
 //! | watched | farshore.dev | bucketreplicationrules/finalizers | update | owner references |
-//! | watched | (core) | configmaps | create delete | tasks |
+//! | watched | (core) | configmaps | create delete get patch | tasks; get and patch only so that a worker's Role can hold them |
 //! | watched | (core) | serviceaccounts | create | workers' identities |
 //! | watched | rbac.authorization.k8s.io | roles, rolebindings | create | workers' rights, all held by us |
-//! | watched | batch | jobs | get list watch create delete | |
+//! | watched | batch | jobs | get list watch create delete patch | patch: pods at a time, rest |
 //! | watched | (core) | pods | list watch | |
 //! | watched | (core) | events | list | the kubelet's and scheduler's own words |
 //! | watched | events.k8s.io | events | create | |

@@ -5,6 +5,7 @@
 
 mod indexes;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -18,6 +19,10 @@ pub const TASK_VERSION: u32 = 1;
 pub const TASK_KEY: &str = "task.json";
 /// Where the ConfigMap is mounted.
 pub const TASK_DIR: &str = "/etc/farshore/task";
+/// Where the plan of a migration is mounted.
+pub const PLAN_DIR: &str = "/etc/farshore/plan";
+/// Key of the plan in its ConfigMap, and its file name.
+pub const PLAN_KEY: &str = "plan.json.gz";
 /// Where the source store's credentials are mounted.
 pub const SOURCE_CREDENTIALS_DIR: &str = "/var/run/farshore/source";
 /// Where the target store's credentials are mounted.
@@ -26,6 +31,10 @@ pub const TARGET_CREDENTIALS_DIR: &str = "/var/run/farshore/target";
 pub const INSTANCE_CREDENTIALS_DIR: &str = "/var/run/farshore/instance";
 /// Port of the worker's `/healthz` and `/readyz`.
 pub const WORKER_PORT: u16 = 8081;
+
+/// While pods of their own copy a large history, a rule's ceilings are divided into so many shares: the live
+/// worker keeps one, since what changes meanwhile needs it, and the pods share the others.
+pub const SHARES: u32 = 5;
 
 /// How a worker ends. The controller and the Job's `podFailurePolicy` read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +54,8 @@ pub enum ExitCode {
     Superseded = 13,
     /// No progress for too long.
     Stuck = 14,
+    /// Asked to stop in the middle of its work: no failure.
+    Stopped = 15,
 }
 
 /// A worker's last words, as JSON in its container's termination message: what the controller knows of
@@ -106,6 +117,8 @@ pub enum Work {
     Purge(Box<PurgeTask>),
     /// Bring a bucket in line with another, again and again.
     Replicate(Box<ReplicateTask>),
+    /// Copy one range of what a bucket held before.
+    Migrate(Box<MigrateTask>),
 }
 
 /// Keep a copy of a backup set current.
@@ -174,10 +187,55 @@ pub struct ReplicateTask {
     pub delete_percent: u8,
     /// Length of the shift.
     pub seconds: u64,
+    /// What the source holds unchanged since before this moment is left as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// The ConfigMap that takes the plan of a large history, for pods of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes_per_second: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests_per_second: Option<u32>,
+}
+
+/// Copy one range of what a bucket held before: the pod with index *i* takes the *i*-th of `ranges`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MigrateTask {
+    pub source: StoreLocation,
+    pub target: StoreLocation,
+    /// Hash of the plan's file.
+    pub plan: String,
+    /// Numbers of the plan's ranges that are to be copied.
+    pub ranges: Indexes,
+    /// Ceilings of one pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_per_second: Option<u32>,
+}
+
+/// What became of a range, as JSON in the termination message of the pod that copied it. A pod that repeats
+/// what another began tells the same of `objects` and `bytes`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RangeDone {
+    /// Number of the range.
+    pub range: u32,
+    /// Objects that the target lacked there when it was planned.
+    pub objects: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Objects that this pod copied.
+    pub copied: u64,
+    /// Listings that it asked for.
+    pub lists: u64,
+    /// Objects that could not be copied.
+    pub failed: u64,
+    /// One of those, and what happened to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub example: Option<String>,
 }
 
 /// A prefix in a bucket of a region's store.
@@ -256,10 +314,10 @@ struct VersionOnly {
     version: u32,
 }
 
-/// First 16 hex digits of the text's SHA-256: names the ConfigMap and is the worker's argument.
+/// First 16 hex digits of a file's SHA-256: names the ConfigMap and is the worker's argument.
 #[must_use]
-pub fn hash(text: &str) -> String {
-    hex::encode(&Sha256::digest(text.as_bytes())[..8])
+pub fn hash(file: impl AsRef<[u8]>) -> String {
+    hex::encode(&Sha256::digest(file.as_ref())[..8])
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 mod draft;
 mod health;
+mod migrate;
 mod outcome;
 mod position;
 mod purge;
@@ -18,7 +19,7 @@ mod wake;
 
 use std::path::{Path, PathBuf};
 
-use crate::task::{self, ExitCode, LastWords, Task, Work};
+use crate::task::{self, ExitCode, Task, Work};
 
 pub use outcome::Error;
 
@@ -35,6 +36,9 @@ pub struct Start {
     pub termination_log: PathBuf,
     /// Where the Secrets are mounted.
     pub mounts: Mounts,
+    /// The plan's file, and this pod's index in its Job; both of a migration.
+    pub plan: PathBuf,
+    pub index: Option<u32>,
     /// Address of `/healthz` and `/readyz`; `None`: not served.
     pub listen: Option<std::net::SocketAddr>,
 }
@@ -76,6 +80,11 @@ async fn work(start: &Start) -> Result<(), Error> {
         Work::Sync(work) => Box::pin(sync::run(start, &task, work)).await,
         Work::Purge(work) => purge::run(start, work).await,
         Work::Replicate(work) => Box::pin(replicate::run(start, &task, work)).await,
+        Work::Migrate(work) => {
+            let done = Box::pin(migrate::run(start, work)).await?;
+            leave_last_words(&start.termination_log, &done);
+            Ok(())
+        }
     }
 }
 
@@ -87,7 +96,7 @@ fn read_task(start: &Start) -> Result<Task, Error> {
 }
 
 /// Without a kubelet nobody reads them: that they can't be written is no failure.
-fn leave_last_words(path: &Path, words: &LastWords) {
+fn leave_last_words(path: &Path, words: &impl serde::Serialize) {
     let written = serde_json::to_string(words).map(|text| std::fs::write(path, text));
     if !matches!(written, Ok(Ok(()))) {
         tracing::debug!(path = %path.display(), "last words were not written");

@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Comparison, Credentials, Observed, RateLimits, ReplicationProgress, RunRequest, Served, Share, WorkerSpec,
+    Comparison, Credentials, MigrationPlan, Observed, PlanEnded, RateLimits, ReplicationProgress, RunRequest,
+    Served, Share, WorkerSpec, comparison,
 };
 
 /// Replicates a bucket's objects to a bucket in another region, in one direction. Objects of the same name at the target are overwritten.
@@ -77,6 +78,9 @@ pub struct BucketReplicationRuleSpec {
     /// Stops replication; both buckets stay as they are. When it goes on, it catches up with what happened between.
     #[serde(default)]
     pub suspend: bool,
+    /// What becomes of what the source held before the rule was created.
+    #[serde(default)]
+    pub historical_migration: HistoricalMigration,
     /// What becomes of an object at the target that the source does not have.
     #[serde(default)]
     pub deletes: DeletePropagation,
@@ -89,6 +93,33 @@ pub struct BucketReplicationRuleSpec {
     /// How the worker's pods are run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<WorkerSpec>,
+}
+
+/// What becomes of what the source held before the rule was created. A small history is copied by the rule's own worker; a large one is copied by many pods at once, those of an Indexed Job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoricalMigration {
+    /// False: an object that was written before the rule was created, and that the target lacks or has otherwise, stays as it is until it changes; `status.counts.left` says how many there are.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// Pods that copy a large history at a time. It can be changed while they run. Where rateLimits are set, they share four fifths of them, and the rule's own worker keeps the rest.
+    #[serde(default = "default_parallelism")]
+    #[schemars(range(min = 1, max = 100))]
+    pub parallelism: u32,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+const fn default_parallelism() -> u32 {
+    4
+}
+
+impl Default for HistoricalMigration {
+    fn default() -> Self {
+        Self { enabled: yes(), parallelism: default_parallelism() }
+    }
 }
 
 /// One end of a rule. Region and bucket can't be changed: another bucket is another rule.
@@ -234,9 +265,36 @@ pub struct Migration {
     pub objects: Share,
     /// Bytes of them.
     pub bytes: Share,
-    /// When all were at the target.
+    /// The ranges of a large history, each copied by a pod of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ranges: Option<MigrationRanges>,
+    /// When all were at the target, as a comparison of both buckets proved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Time>,
+}
+
+/// How far the ranges of a large history are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MigrationRanges {
+    /// The plan that they are part of.
+    pub plan: MigrationPlan,
+    /// Numbers of those that are done, like `0-12,15`.
+    pub done: String,
+    /// Numbers of those that were given up after several attempts. The comparison that follows deals with what is in them.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub failed: String,
+    /// Why the first of those failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+    /// Objects in them that could not be copied. The comparison that follows tries them again.
+    pub objects_failed: u64,
+    /// One of those objects, and what happened to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub example: Option<String>,
+    /// When the last one was done or given up: from then on both buckets are compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Time>,
 }
 
 /// What the comparisons found.
@@ -249,6 +307,9 @@ pub struct ReplicationCounts {
     pub failed: u64,
     /// Deletes that are held.
     pub held: u64,
+    /// Objects written before the rule was created that the target lacks or has otherwise, left so by `spec.historicalMigration.enabled: false`.
+    #[serde(default, skip_serializing_if = "comparison::is_zero")]
+    pub left: u64,
 }
 
 impl Served for BucketReplicationRule {
@@ -272,6 +333,12 @@ impl Served for BucketReplicationRule {
     fn worker(&self) -> Option<&WorkerSpec> {
         self.spec.worker.as_ref()
     }
+
+    fn plan_ended(&self) -> Option<PlanEnded> {
+        let ranges = self.status.as_ref()?.migration.as_ref()?.ranges.as_ref()?;
+        ranges.ended_at.as_ref()?;
+        Some(PlanEnded { plan: ranges.plan.hash.clone(), all: ranges.failed.is_empty() })
+    }
 }
 
 #[cfg(test)]
@@ -285,5 +352,6 @@ mod tests {
         let spec: BucketReplicationRuleSpec = serde_json::from_value(spec).unwrap();
         assert_eq!((spec.suspend, spec.deletes), (false, DeletePropagation::Replicate));
         assert_eq!((spec.delete_budget.count, spec.delete_budget.percent), (1000, 10));
+        assert_eq!(spec.historical_migration, HistoricalMigration { enabled: true, parallelism: 4 });
     }
 }

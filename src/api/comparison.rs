@@ -42,6 +42,9 @@ pub struct Comparison {
     pub failed: u64,
     /// Differences repaired since the migration, by this run and those before it.
     pub repaired: u64,
+    /// Objects written before the rule was created that were left as they are.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left: u64,
     /// Deletes that are held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<HeldDeletes>,
@@ -69,6 +72,11 @@ impl Measure for Comparison {
             ..self
         }
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+pub(super) const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A migration that is over.
@@ -124,6 +132,9 @@ pub struct ReplicationProgress {
     /// Of what the source held when it was counted, until all of it is at the target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub migration: Option<MigrationProgress>,
+    /// The plan of a large history, while pods of its own copy it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<MigrationPlan>,
     /// Differences found and not settled yet.
     pub pending: u64,
     /// Bytes sent to the target by this run.
@@ -135,6 +146,22 @@ pub struct ReplicationProgress {
 #[serde(rename_all = "camelCase")]
 pub struct MigrationProgress {
     /// Objects of the source.
+    pub objects: Share,
+    /// Bytes of them.
+    pub bytes: Share,
+}
+
+/// A plan by which many pods copy a large history, each one range of keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MigrationPlan {
+    /// The immutable `ConfigMap` that holds it.
+    pub config_map: String,
+    /// Hash of its file.
+    pub hash: String,
+    /// How many ranges it has.
+    pub ranges: u32,
+    /// Objects that the source held when it was planned, and those of them that the target had already.
     pub objects: Share,
     /// Bytes of them.
     pub bytes: Share,

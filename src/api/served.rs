@@ -36,6 +36,19 @@ pub trait Served:
     fn last_run_request(&self) -> Option<&RunRequest>;
     /// How its worker's pods are run.
     fn worker(&self) -> Option<&WorkerSpec>;
+    /// The plan that others have carried out in its worker's place, once they have ended.
+    fn plan_ended(&self) -> Option<PlanEnded> {
+        None
+    }
+}
+
+/// A plan that was carried out, or given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanEnded {
+    /// Hash of the plan.
+    pub plan: String,
+    /// Nothing of it was given up.
+    pub all: bool,
 }
 
 /// What a worker measures in a cycle.

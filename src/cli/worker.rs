@@ -1,6 +1,10 @@
 //! `farshore worker …`
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Args, Subcommand};
 
@@ -17,6 +21,10 @@ pub enum Role {
     Sync(Flags),
     /// Takes a copy away.
     Purge(Flags),
+    /// Brings a bucket in line with another.
+    Replicate(Flags),
+    /// Copies one range of what a bucket held before.
+    Migrate(Flags),
 }
 
 #[derive(Debug, Args)]
@@ -39,6 +47,12 @@ pub struct Flags {
     /// Directory with the source instance's credentials.
     #[arg(long, value_name = "DIR", default_value = task::INSTANCE_CREDENTIALS_DIR)]
     instance_credentials: PathBuf,
+    /// File with the plan of a migration.
+    #[arg(long, value_name = "FILE", default_value_os_t = Path::new(task::PLAN_DIR).join(task::PLAN_KEY))]
+    plan: PathBuf,
+    /// Index of this pod in its Job: which range of the plan it copies.
+    #[arg(long, value_name = "NUMBER", env = "JOB_COMPLETION_INDEX")]
+    index: Option<u32>,
     /// Address of `/healthz` and `/readyz`; `off` serves none.
     #[arg(long, value_name = "ADDRESS", default_value_t = format!("[::]:{}", task::WORKER_PORT))]
     health_address: String,
@@ -49,7 +63,7 @@ pub struct Flags {
 
 /// Runs the role. Its exit code is the table of `task::ExitCode`.
 pub async fn run(role: Role) -> Result<ExitCode, Error> {
-    let (Role::Sync(flags) | Role::Purge(flags)) = role;
+    let (Role::Sync(flags) | Role::Purge(flags) | Role::Replicate(flags) | Role::Migrate(flags)) = role;
     let listen = listen(&flags.health_address)?;
     let start = Start {
         task: flags.task,
@@ -61,6 +75,8 @@ pub async fn run(role: Role) -> Result<ExitCode, Error> {
             target: flags.target_credentials,
             instance: flags.instance_credentials,
         },
+        plan: flags.plan,
+        index: flags.index,
         listen,
     };
     Ok(ExitCode::from(worker::run(start).await as u8))

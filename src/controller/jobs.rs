@@ -10,10 +10,10 @@ use kube::ResourceExt;
 use super::names;
 use crate::{
     api::{GROUP, Served},
-    task::{ExitCode, LastWords},
+    task::{ExitCode, Indexes, LastWords, RangeDone},
 };
 
-/// Label of Jobs and pods: `sync`, `purge` or `replicate`.
+/// Label of Jobs and pods: `sync`, `purge`, `replicate` or `migrate`.
 pub const WORK: &str = "farshore.dev/work";
 /// Annotation of Jobs: id of the run.
 pub const RUN_ID: &str = "farshore.dev/run-id";
@@ -25,6 +25,15 @@ pub const CONFIG_MAP: &str = "farshore.dev/config-map";
 pub const ATTEMPT: &str = "farshore.dev/attempt";
 /// Annotation of Jobs: the request that it was made for.
 pub const RUN_REQUEST: &str = crate::api::RUN_REQUESTED;
+
+/// Annotation of Indexed Jobs: hash of the plan.
+pub const PLAN: &str = "farshore.dev/plan";
+/// Annotation of Indexed Jobs: numbers of the plan's ranges, in the order of the Job's indexes.
+pub const RANGES: &str = "farshore.dev/ranges";
+/// Annotation of Indexed Jobs: objects and bytes that were at the target before, like `7/4096`.
+pub const BEFORE: &str = "farshore.dev/before";
+/// The Job controller's own annotation of pods: their index.
+const INDEX: &str = "batch.kubernetes.io/job-completion-index";
 
 /// Annotation of Jobs and pods: name of what the worker serves, as `farshore.dev/service`. A label of the
 /// same name, for people, has as much of it as a label can hold.
@@ -59,6 +68,24 @@ pub struct JobView {
     pub deleting: bool,
     pub state: JobState,
     pub pods: Vec<PodView>,
+    /// Of a Job whose pods each have a part of the work.
+    pub indexed: Option<Indexed>,
+}
+
+/// What an Indexed Job has to do, and how far it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Indexed {
+    /// Hash of the plan.
+    pub plan: String,
+    /// The plan's ranges that it is for; index *i* is the *i*-th of them.
+    pub ranges: Indexes,
+    /// Objects and bytes that were at the target before.
+    pub before: (u64, u64),
+    /// Indexes that are done, and those that were given up.
+    pub completed: Indexes,
+    pub failed: Indexes,
+    pub parallelism: u32,
+    pub suspended: bool,
 }
 
 /// How a Job stands.
@@ -82,6 +109,9 @@ pub struct PodView {
     pub ready_changed: Option<Timestamp>,
     /// How its container ended.
     pub ended: Option<(i32, Option<LastWords>, String)>,
+    /// Its part of an Indexed Job, and what it told of it when it was done.
+    pub index: Option<u32>,
+    pub done: Option<RangeDone>,
     /// What keeps it from starting, in the kubelet's or the scheduler's words.
     pub trouble: Option<Words>,
 }
@@ -105,6 +135,7 @@ impl JobView {
             deleting: job.metadata.deletion_timestamp.is_some(),
             state: state(job, &pods),
             pods,
+            indexed: indexed(job),
         }
     }
 
@@ -152,6 +183,24 @@ impl JobView {
     pub fn jitter(&self, bound: u64) -> u64 {
         names::spread(&self.uid, bound)
     }
+}
+
+fn indexed(job: &Job) -> Option<Indexed> {
+    let note = |key: &str| job.annotations().get(key).map(String::as_str);
+    let before = note(BEFORE).and_then(|text| text.split_once('/'));
+    let number = |text: &str| text.parse().unwrap_or(0);
+    let spec = job.spec.as_ref()?;
+    let status = job.status.as_ref();
+    let listed = |text: Option<&String>| text.and_then(|text| text.parse().ok()).unwrap_or_default();
+    Some(Indexed {
+        plan: note(PLAN)?.to_owned(),
+        ranges: note(RANGES)?.parse().ok()?,
+        before: before.map(|(objects, bytes)| (number(objects), number(bytes))).unwrap_or_default(),
+        completed: listed(status.and_then(|status| status.completed_indexes.as_ref())),
+        failed: listed(status.and_then(|status| status.failed_indexes.as_ref())),
+        parallelism: spec.parallelism.and_then(|pods| u32::try_from(pods).ok()).unwrap_or(1),
+        suspended: spec.suspend == Some(true),
+    })
 }
 
 fn created<K: ResourceExt>(object: &K) -> Timestamp {
@@ -208,6 +257,8 @@ impl PodView {
             ready: ready.is_some_and(|c| c.status == "True") && pod.metadata.deletion_timestamp.is_none(),
             ready_changed: ready.and_then(|c| c.last_transition_time.as_ref()).map(|time| time.0),
             ended: container.and_then(ended),
+            index: pod.annotations().get(INDEX).and_then(|index| index.parse().ok()),
+            done: container.and_then(done),
             trouble: unscheduled(condition("PodScheduled")).or_else(|| container.and_then(waiting)),
         }
     }
@@ -237,6 +288,12 @@ fn ended(container: &ContainerStatus) -> Option<(i32, Option<LastWords>, String)
     let reason = ended.reason.as_deref().unwrap_or("Error");
     let message = format!("the worker ended with exit code {} ({reason}) {said}", ended.exit_code);
     Some((ended.exit_code, words, message.trim_end().to_owned()))
+}
+
+/// What a container that succeeded said last, if that is about a range.
+fn done(container: &ContainerStatus) -> Option<RangeDone> {
+    let ended = container.state.as_ref()?.terminated.as_ref().filter(|ended| ended.exit_code == 0)?;
+    serde_json::from_str(ended.message.as_deref()?).ok()
 }
 
 #[cfg(test)]

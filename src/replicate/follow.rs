@@ -2,6 +2,7 @@
 
 mod engine;
 mod memory;
+mod others;
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::sweep::{Counts, Examples};
 use crate::store::{ObjectStore, Side, Versioning};
 pub use memory::{Held, Memory, Migrated, Spent};
+pub use others::{Nobody, Others};
 
 /// Two buckets, ready to be brought in line.
 pub struct Session {
@@ -22,6 +24,8 @@ pub struct Session {
     pub config: Config,
     /// What earlier runs knew.
     pub memory: Memory,
+    /// Who brings over a large history in our place.
+    pub others: Arc<dyn Others>,
 }
 
 /// What identifies and limits a run.
@@ -32,6 +36,8 @@ pub struct Config {
     /// Objects, and percentage of the target's, that may be deleted in an hour.
     pub delete_count: u64,
     pub delete_percent: u8,
+    /// What the source holds unchanged since before this moment is left as it is; `None`: nothing is.
+    pub since: Option<Timestamp>,
     /// Ceiling in bytes a second; `None` = no ceiling.
     pub bytes_per_second: Option<u64>,
     /// Ceiling of requests a second over both stores; `None` = no ceiling.
@@ -79,6 +85,8 @@ pub struct Progress {
     pub busy: bool,
     /// Both stores have answered with what they hold.
     pub contact: bool,
+    /// Others bring over what the source held; it is compared once they have ended.
+    pub waiting: bool,
 }
 
 /// How much of what the source held is at the target.

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use super::{
     Error, Result,
     listing::{Listing, Pages, Reader},
+    plan::{Chunk, Sampler},
     range::KeyRange,
 };
 use crate::store::Listed;
@@ -46,6 +47,8 @@ pub struct Complete {
     pub extras: Vec<Listed>,
     /// Further objects at the target only.
     pub more_extras: u64,
+    /// Where the range can be parted, and what each part holds; empty unless it was asked for.
+    pub chunks: Vec<Chunk>,
 }
 
 /// A comparison of a range under way. Keys are without the sides' prefixes.
@@ -57,6 +60,7 @@ pub struct Merge {
     source: Reader,
     target: Reader,
     seen: Complete,
+    sampler: Option<Sampler>,
 }
 
 /// A step of a comparison.
@@ -76,7 +80,13 @@ impl Merge {
         range: KeyRange,
     ) -> Self {
         let (source, target) = (source.read(range.clone()), target.read(range));
-        Self { source, target, seen: Complete::default() }
+        Self { source, target, seen: Complete::default(), sampler: None }
+    }
+
+    /// Finds out, too, where the range can be parted for others.
+    #[must_use]
+    pub fn sampled(self, sampler: Sampler) -> Self {
+        Self { sampler: Some(sampler), ..self }
     }
 
     /// The next difference, or the end.
@@ -88,7 +98,7 @@ impl Merge {
             let (source, target) = tokio::join!(self.source.peek(), self.target.peek());
             let (source, target) = (source.map_err(Error::source)?, target.map_err(Error::target)?);
             let order = match (source, target) {
-                (None, None) => return Ok(Step::Complete(std::mem::take(&mut self.seen))),
+                (None, None) => return Ok(Step::Complete(self.complete())),
                 (Some(_), None) => Ordering::Less,
                 (None, Some(_)) => Ordering::Greater,
                 (Some(source), Some(target)) => source.key.cmp(&target.key),
@@ -99,6 +109,11 @@ impl Merge {
         }
     }
 
+    fn complete(&mut self) -> Complete {
+        let chunks = self.sampler.take().map(Sampler::finish).unwrap_or_default();
+        Complete { chunks, ..std::mem::take(&mut self.seen) }
+    }
+
     /// Takes what comes first.
     fn step(&mut self, order: Ordering) -> Option<Difference> {
         let source = if order.is_le() { self.source.take() } else { None };
@@ -106,9 +121,16 @@ impl Merge {
         self.seen.source += u64::from(source.is_some());
         self.seen.target += u64::from(target.is_some());
         self.seen.source_bytes += source.as_ref().map_or(0, |source| source.size);
+        let alike = match (&source, &target) {
+            (Some(source), Some(target)) => source.size == target.size && source.etag == target.etag,
+            _ => false,
+        };
+        if let (Some(sampler), Some(source)) = (&mut self.sampler, &source) {
+            sampler.push(source, !alike);
+        }
         match (source, target) {
             (Some(source), None) => Some(Difference::Missing(source)),
-            (Some(source), Some(target)) if source.size == target.size && source.etag == target.etag => {
+            (Some(_), Some(_)) if alike => {
                 self.seen.alike += 1;
                 None
             }

@@ -4,17 +4,19 @@ mod budget;
 mod report;
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use futures::{StreamExt, stream::FuturesUnordered};
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::{
     Copier, Error, KeyRange, KnownAlike, Result, Settler,
     listing::Listing,
     merge::{Complete, Difference, Merge, Step},
+    plan::{Chunk, Sampler},
     range,
 };
 use crate::store::{self, Listed, ObjectStore};
@@ -60,8 +62,14 @@ pub struct Sweep {
     action: Action,
     effort: Effort,
     budget: Option<DeleteBudget>,
+    since: Option<Timestamp>,
+    within: Option<KeyRange>,
+    samples: Option<Arc<Samples>>,
     tally: Arc<Tally>,
 }
+
+/// Chunks of each range, by the key that it begins after.
+type Samples = Mutex<Vec<(Option<String>, Vec<Chunk>)>>;
 
 /// What a range has too much, told once it was listed to its end.
 struct Extras {
@@ -93,7 +101,18 @@ impl Sweep {
         let listing = |(pages, prefix)| Listing { pages, prefix };
         let (source, target) = (listing(source), listing(target));
         let settler = Settler::new(source.clone(), target.clone(), copier);
-        Self { source, target, settler, action, effort, budget: None, tally }
+        Self {
+            source,
+            target,
+            settler,
+            action,
+            effort,
+            budget: None,
+            since: None,
+            within: None,
+            samples: None,
+            tally,
+        }
     }
 
     /// Deletes nothing at all if that would be more than the budget allows.
@@ -106,6 +125,33 @@ impl Sweep {
     #[must_use]
     pub fn knows(self, known: Arc<KnownAlike>) -> Self {
         Self { settler: self.settler.knows(known), ..self }
+    }
+
+    /// Leaves what the source holds unchanged since before a moment: what the target lacks of it is counted.
+    #[must_use]
+    pub fn leaves_before(self, since: Option<Timestamp>) -> Self {
+        Self { since, ..self }
+    }
+
+    /// Compares one range only, with one listing a side.
+    #[must_use]
+    pub fn within(self, range: KeyRange) -> Self {
+        Self { within: Some(range), ..self }
+    }
+
+    /// Finds out where the key space can be parted for others; see [`Sweep::chunks`].
+    #[must_use]
+    pub fn sampled(self) -> Self {
+        Self { samples: Some(Arc::default()), ..self }
+    }
+
+    /// The key space in chunks, in order, as far as it was compared.
+    #[must_use]
+    pub fn chunks(&self) -> Vec<Chunk> {
+        let Some(samples) = &self.samples else { return Vec::new() };
+        let mut all = std::mem::take(&mut *samples.lock().unwrap_or_else(PoisonError::into_inner));
+        all.sort_by(|(a, _), (b, _)| a.cmp(b));
+        all.into_iter().flat_map(|(_, chunks)| chunks).collect()
     }
 
     /// Counts that move while the sweep runs.
@@ -139,6 +185,9 @@ impl Sweep {
 
     /// A side of one page is not split: that would cost more than it saves.
     async fn ranges(&self) -> Result<Vec<KeyRange>> {
+        if let Some(range) = &self.within {
+            return Ok(vec![range.clone()]);
+        }
         let (source, target) = tokio::join!(self.source.is_short(), self.target.is_short());
         let larger = match (source.map_err(Error::source)?, target.map_err(Error::target)?) {
             (true, true) => return Ok(vec![KeyRange::default()]),
@@ -174,13 +223,17 @@ impl Sweep {
         abreast: usize,
     ) -> Result<Option<Extras>> {
         let mut merge = Merge::new(self.source.clone(), self.target.clone(), range.clone());
+        if self.samples.is_some() {
+            merge = merge.sampled(Sampler::new(range.until.clone()));
+        }
         let mut listing = Duration::ZERO;
-        let complete = loop {
+        let mut complete = loop {
             let asked = Instant::now();
             let step = merge.next().await?;
             listing += asked.elapsed();
             match step {
                 Step::Difference(difference) if self.is_known(&difference) => self.tally.same(),
+                Step::Difference(difference) if self.is_left(&difference) => self.tally.left(),
                 Step::Difference(difference) => {
                     self.tally.differs(&difference);
                     if self.action != Action::Compare {
@@ -191,6 +244,10 @@ impl Sweep {
             }
         };
         self.tally.compared(&complete);
+        if let Some(samples) = &self.samples {
+            let chunks = std::mem::take(&mut complete.chunks);
+            samples.lock().unwrap_or_else(PoisonError::into_inner).push((range.after.clone(), chunks));
+        }
         // Ranges that are listed abreast share the time.
         self.tally.listed(listing / u32::try_from(abreast).unwrap_or(u32::MAX).max(1));
         let some = self.action == Action::Mirror && !complete.extras.is_empty();
@@ -202,6 +259,11 @@ impl Sweep {
             Difference::Unlike { source, target } => self.settler.is_known(source, target),
             Difference::Missing(_) => false,
         }
+    }
+
+    fn is_left(&self, difference: &Difference) -> bool {
+        let (Difference::Missing(source) | Difference::Unlike { source, .. }) = difference;
+        self.since.is_some_and(|since| source.modified < since)
     }
 
     /// All of them are counted before the first one goes: no more go than were counted.

@@ -6,7 +6,7 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -37,6 +37,8 @@ pub enum Lane {
 pub struct Usage {
     /// Logical requests: retries inside a store don't count.
     pub requests: u64,
+    /// Pages of listings among them.
+    pub lists: u64,
     pub bytes_read: u64,
     pub bytes_written: u64,
 }
@@ -46,7 +48,7 @@ pub struct Usage {
 pub struct Limits {
     bytes: Option<Bucket>,
     requests: Option<Bucket>,
-    counts: [AtomicU64; 3],
+    counts: [AtomicU64; 4],
 }
 
 impl Limits {
@@ -60,12 +62,24 @@ impl Limits {
         })
     }
 
+    /// Keeps to one of so many equal shares of both ceilings from now on; 1 = all of it.
+    pub fn divide(&self, shares: u32) {
+        for bucket in [&self.bytes, &self.requests].into_iter().flatten() {
+            bucket.shares.store(shares.max(1), Ordering::Relaxed);
+        }
+    }
+
     /// What went through so far.
     #[must_use]
     pub fn usage(&self) -> Usage {
-        let [requests, bytes_read, bytes_written] = &self.counts;
+        let [requests, bytes_read, bytes_written, lists] = &self.counts;
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Usage { requests: read(requests), bytes_read: read(bytes_read), bytes_written: read(bytes_written) }
+        Usage {
+            requests: read(requests),
+            lists: read(lists),
+            bytes_read: read(bytes_read),
+            bytes_written: read(bytes_written),
+        }
     }
 
     async fn request(&self, lane: Lane) {
@@ -92,6 +106,8 @@ impl Limits {
 struct Bucket {
     /// Tokens a second; a quarter of a second's worth is kept for a burst.
     rate: f64,
+    /// Of the rate, this part is used.
+    shares: AtomicU32,
     level: Mutex<Level>,
     first_waiting: AtomicUsize,
 }
@@ -118,7 +134,8 @@ impl Bucket {
     #[allow(clippy::cast_precision_loss, reason = "rates are far below 2^52")]
     fn new(rate: u64) -> Self {
         let level = Mutex::new(Level { tokens: 0.0, at: Instant::now() });
-        Self { rate: rate.max(1) as f64, level, first_waiting: AtomicUsize::new(0) }
+        let (rate, shares) = (rate.max(1) as f64, AtomicU32::new(1));
+        Self { rate, shares, level, first_waiting: AtomicUsize::new(0) }
     }
 
     async fn take(&self, lane: Lane, count: u64) {
@@ -133,13 +150,14 @@ impl Bucket {
 
     #[allow(clippy::cast_precision_loss, reason = "takes are far below 2^52")]
     fn try_take(&self, lane: Lane, count: u64) -> Result<(), Duration> {
+        let rate = self.rate / f64::from(self.shares.load(Ordering::Relaxed));
         let mut level = self.level.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        let earned = now.duration_since(level.at).as_secs_f64() * self.rate;
-        level.tokens = (level.tokens + earned).min((self.rate / 4.0).max(1.0));
+        let earned = now.duration_since(level.at).as_secs_f64() * rate;
+        level.tokens = (level.tokens + earned).min((rate / 4.0).max(1.0));
         level.at = now;
         if level.tokens < 0.0 {
-            return Err(Duration::from_secs_f64(-level.tokens / self.rate).max(Self::YIELD));
+            return Err(Duration::from_secs_f64(-level.tokens / rate).max(Self::YIELD));
         }
         if lane == Lane::Rest && self.first_waiting.load(Ordering::SeqCst) > 0 {
             return Err(Self::YIELD);
@@ -182,6 +200,7 @@ impl ObjectStore for Limited {
     }
 
     async fn list(&self, request: &ListRequest) -> Result<ListPage> {
+        self.limits.counts[3].fetch_add(1, Ordering::Relaxed);
         self.paced().await.list(request).await
     }
 

@@ -18,6 +18,12 @@ impl Indexes {
         Self((0..count.min(MOST)).collect())
     }
 
+    /// Only this one.
+    #[must_use]
+    pub fn one(index: u32) -> Self {
+        Self(BTreeSet::from([index]))
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> u32 {
@@ -71,10 +77,9 @@ impl fmt::Display for Indexes {
             while let Some(next) = rest.next_if(|next| *next == last + 1) {
                 last = next;
             }
-            if first == last {
-                write!(f, "{comma}{first}")?
-            } else {
-                write!(f, "{comma}{first}-{last}")?
+            write!(f, "{comma}{first}")?;
+            if last > first {
+                write!(f, "-{last}")?;
             }
             comma = ",";
         }

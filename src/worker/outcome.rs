@@ -25,10 +25,15 @@ pub enum Error {
         #[source]
         source: task::Error,
     },
+    #[error("plan {path} can't be used: {cause}; delete the Job, and the controller makes another")]
+    Plan { path: PathBuf, cause: String },
     #[error(transparent)]
     Backup(#[from] backup::Error),
     #[error(transparent)]
     Replication(#[from] follow::Error),
+    /// Objects are left that a store did not take or give, though it was asked again and again.
+    #[error("{0}")]
+    Unfinished(String),
     /// A later run reports in our place, or the resource is gone.
     #[error("{0}")]
     Superseded(String),
@@ -46,9 +51,10 @@ impl Error {
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::TaskFile { .. } | Self::Task { .. } => "InvalidTask",
+            Self::TaskFile { .. } | Self::Task { .. } | Self::Plan { .. } => "InvalidTask",
             Self::Backup(error) => error.reason(),
             Self::Replication(error) => error.reason(),
+            Self::Unfinished(_) => "StoreUnreachable",
             Self::Superseded(_) => "Superseded",
             Self::Terminated => "Terminated",
             Self::Kubernetes(_) => "KubernetesUnreachable",
@@ -60,8 +66,10 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::TaskFile { .. } | Self::Task { .. } => ExitCode::Permanent,
+            Self::TaskFile { .. } | Self::Task { .. } | Self::Plan { .. } => ExitCode::Permanent,
             Self::Superseded(_) => ExitCode::Superseded,
+            Self::Terminated => ExitCode::Stopped,
+            Self::Unfinished(_) => ExitCode::Unreachable,
             Self::Backup(backup::Error::Stuck(_)) | Self::Replication(follow::Error::Stuck(_)) => {
                 ExitCode::Stuck
             }
@@ -71,11 +79,9 @@ impl Error {
             }
             Self::Backup(error) if error.is_permanent() => ExitCode::Permanent,
             Self::Replication(error) if error.is_permanent() => ExitCode::Permanent,
-            Self::Terminated
-            | Self::Kubernetes(_)
-            | Self::Broken(_)
-            | Self::Backup(_)
-            | Self::Replication(_) => ExitCode::Failed,
+            Self::Kubernetes(_) | Self::Broken(_) | Self::Backup(_) | Self::Replication(_) => {
+                ExitCode::Failed
+            }
         }
     }
 

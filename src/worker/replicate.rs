@@ -1,5 +1,6 @@
 //! The role that brings a bucket in line with another.
 
+mod pods;
 mod told;
 
 use std::{sync::Arc, time::Duration};
@@ -7,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 use futures::FutureExt;
 use kube::{Api, Client};
 
+use self::pods::Pods;
 use super::{
     Error, Start,
     health::Health,
@@ -16,7 +18,7 @@ use super::{
 };
 use crate::{
     api::{BucketReplicationRule, Comparison, Served},
-    replicate::follow::{self, Config, Session, Strings, Update},
+    replicate::follow::{self, Config, Nobody, Others, Session, Strings, Update},
     store::Side,
     task::{Owner, ReplicateTask, StoreLocation, Task},
 };
@@ -36,20 +38,25 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// See [`Error`]; the last report says the same.
 pub async fn run(start: &Start, task: &Task, work: &ReplicateTask) -> Result<(), Error> {
     let client = report::client().await?;
-    let known = known(client, &task.owner, work).await;
+    let known = known(client.clone(), &task.owner, work).await;
     let memory = known.as_ref().map(told::memory).unwrap_or_default();
     let lasting = Lasting::Shift(Duration::from_secs(work.seconds));
     let pair = told::pair(work);
-    let engine = move |strings: run::Strings<(Update, _)>| {
-        let run::Strings { run_now, released, hand_over, updates } = strings;
+    let engine = move |strings: run::Strings<(Update, _, _)>| {
+        let run::Strings { run_now, released, plan_ended, hand_over, updates } = strings;
         let session = session(start, work, memory)?;
+        let (owner, work) = (task.owner.clone(), work.clone());
         let (tell, mut told) = tokio::sync::mpsc::channel(1);
-        // Boxed here, where the compiler can see that it is Send.
-        let following = follow::run(session, Strings { run_now, released, hand_over, updates: tell }).boxed();
         Ok(async move {
+            let pods = Pods::open(client, &owner, &work, plan_ended).await;
+            let session = Session { others: Arc::clone(&pods) as Arc<dyn Others>, ..session };
+            // Boxed here, where the compiler can see that it is Send.
+            let following =
+                follow::run(session, Strings { run_now, released, hand_over, updates: tell }).boxed();
             let pass = async {
                 while let Some(update) = told.recv().await {
-                    if updates.send((update, pair.clone())).await.is_err() {
+                    let plan = pods.plan();
+                    if updates.send((update, pair.clone(), plan)).await.is_err() {
                         return;
                     }
                 }
@@ -93,11 +100,13 @@ fn session(start: &Start, work: &ReplicateTask, memory: follow::Memory) -> Resul
             deletes: work.deletes,
             delete_count: work.delete_count,
             delete_percent: work.delete_percent,
+            since: work.since,
             bytes_per_second: work.bytes_per_second,
             requests_per_second: work.requests_per_second,
             least_period: LEAST_PERIOD,
             stuck_after: STUCK_AFTER,
         },
         memory,
+        others: Arc::new(Nobody),
     })
 }

@@ -17,7 +17,10 @@ use super::{
     report::{self, Reporter},
     wake::{self, News},
 };
-use crate::{api::Served, task::Owner};
+use crate::{
+    api::{PlanEnded, Served},
+    task::Owner,
+};
 
 /// Updates under way: engines sample their progress, so that a few are enough.
 const UPDATES: usize = 16;
@@ -28,6 +31,8 @@ pub struct Strings<U> {
     pub run_now: mpsc::Receiver<()>,
     /// When somebody released the deletes that were held then.
     pub released: watch::Receiver<Option<Timestamp>>,
+    /// The plan that others have carried out in our place, or given up.
+    pub plan_ended: watch::Receiver<Option<PlanEnded>>,
     /// Cancelled: stop at a safe point.
     pub hand_over: CancellationToken,
     /// What it tells.
@@ -38,6 +43,7 @@ pub struct Strings<U> {
 struct Levers {
     wake: mpsc::Sender<()>,
     release: watch::Sender<Option<Timestamp>>,
+    end_plan: watch::Sender<Option<PlanEnded>>,
     hand_over: CancellationToken,
 }
 
@@ -104,9 +110,10 @@ impl<K: Served> Run<K> {
         let hand_over = CancellationToken::new();
         let (wake, run_now) = mpsc::channel(1);
         let (release, released) = watch::channel(None);
+        let (end_plan, plan_ended) = watch::channel(None);
         let (updates, told) = mpsc::channel(UPDATES);
-        let levers = Levers { wake, release, hand_over: hand_over.clone() };
-        let worked = match engine(Strings { run_now, released, hand_over, updates }) {
+        let levers = Levers { wake, release, end_plan, hand_over: hand_over.clone() };
+        let worked = match engine(Strings { run_now, released, plan_ended, hand_over, updates }) {
             Ok(engine) => self.follow(tokio::spawn(engine), told, (lasting, levers)).await,
             Err(error) => Err(error),
         };
@@ -131,7 +138,7 @@ impl<K: Served> Run<K> {
         mut told: mpsc::Receiver<U>,
         (lasting, levers): (Lasting, Levers),
     ) -> Result<(), Error> {
-        let Levers { wake, release, hand_over } = levers;
+        let Levers { wake, release, end_plan, hand_over } = levers;
         let mut terminated = signal(SignalKind::terminate()).map_err(|e| Error::Broken(e.to_string()))?;
         let shift_over = tokio::time::sleep(match lasting {
             // A Job for one cycle has its own deadline.
@@ -157,6 +164,9 @@ impl<K: Served> Run<K> {
                     }
                     Some(News::Released(at)) => {
                         release.send_replace(Some(at));
+                    }
+                    Some(News::PlanEnded(ended)) => {
+                        end_plan.send_replace(Some(ended));
                     }
                     Some(News::Superseded(why)) => {
                         engine.abort();

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::report::superseded;
 use crate::{
-    api::{RELEASE_DELETES, RUN_REQUESTED, Served},
+    api::{PlanEnded, RELEASE_DELETES, RUN_REQUESTED, Served},
     task::Owner,
 };
 
@@ -23,6 +23,8 @@ pub enum News {
     Requested(String),
     /// Deletes that were held by then may be made.
     Released(Timestamp),
+    /// Others have carried out a plan in our place, or given it up.
+    PlanEnded(PlanEnded),
     /// This run is not wanted any more, and why.
     Superseded(String),
 }
@@ -35,9 +37,11 @@ pub async fn watch<K: Served>(client: Client, owner: Owner, run_id: String, news
     let mut told = Vec::new();
     while let Some(change) = changes.next().await {
         let Ok(object) = change else { continue };
-        let found = match superseded(&object, &owner, &run_id) {
-            Some(why) => vec![News::Superseded(why)],
-            None => released(&object).into_iter().chain(requested(&object)).collect(),
+        let found = if let Some(why) = superseded(&object, &owner, &run_id) {
+            vec![News::Superseded(why)]
+        } else {
+            let ended = object.plan_ended().map(News::PlanEnded);
+            released(&object).into_iter().chain(ended).chain(requested(&object)).collect()
         };
         for one in found.iter().filter(|one| !told.contains(*one)) {
             if news.send(one.clone()).await.is_err() {

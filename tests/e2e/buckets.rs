@@ -37,6 +37,25 @@ pub fn open(region: &str, bucket: &str) -> Bucket {
     Bucket { store, runtime }
 }
 
+/// Makes a bucket in a region.
+pub fn make(region: &str, bucket: &str) {
+    let bucket = open(region, bucket);
+    bucket.runtime.block_on(bucket.store.create_bucket()).expect("a bucket");
+}
+
+/// Writes so many small objects, under a thousand names each.
+pub fn fill(bucket: &Bucket, count: usize) {
+    use futures::StreamExt;
+    let put = |n: usize| {
+        let body = Bytes::from(format!("object {n}"));
+        async move {
+            let key = format!("{:02}/{n:06}", n / 1000);
+            bucket.store.put(&key, body, &PutOptions::default()).await.expect("it is written");
+        }
+    };
+    bucket.runtime.block_on(futures::stream::iter(0..count).map(put).buffer_unordered(32).collect::<()>());
+}
+
 /// Every current object under a prefix.
 pub fn list(bucket: &Bucket, prefix: &str) -> Vec<Listed> {
     bucket.runtime.block_on(async {

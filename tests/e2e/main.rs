@@ -8,5 +8,6 @@ mod cluster;
 mod deletion;
 mod main_story;
 mod mending;
+mod migration;
 mod rule;
 mod service;

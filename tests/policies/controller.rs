@@ -8,7 +8,10 @@ use k8s_openapi::{
         rbac::v1::{Role, RoleBinding},
     },
 };
-use kube::{Api, Client, Resource, api::PostParams};
+use kube::{
+    Api, Client, Resource,
+    api::{Patch, PatchParams, PostParams},
+};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
@@ -30,8 +33,10 @@ async fn p07_the_controller_can_read_no_secret_and_can_not_become_somebody_else(
         ("get", "", "pods", "log"),
         ("create", "", "pods", ""),
         ("create", "", "serviceaccounts", "token"),
-        ("patch", "batch", "jobs", ""),
+        ("update", "batch", "jobs", ""),
         ("update", "", "configmaps", ""),
+        ("list", "", "configmaps", ""),
+        ("watch", "", "configmaps", ""),
         ("patch", "rbac.authorization.k8s.io", "roles", ""),
         ("escalate", "rbac.authorization.k8s.io", "roles", ""),
         ("bind", "rbac.authorization.k8s.io", "roles", ""),
@@ -60,8 +65,42 @@ async fn p07_the_controller_deletes_only_what_is_farshores() {
     let dry = kube::api::DeleteParams { dry_run: true, ..kube::api::DeleteParams::default() };
     // Every namespace has this ConfigMap, and it is Kubernetes' own.
     let theirs = "kube-root-ca.crt";
-    refused("another's ConfigMap", &["deletes only objects"], async || {
+    refused("another's ConfigMap", &["deletes and changes only objects"], async || {
         maps.delete(theirs, &dry).await.map(drop)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn p07_the_controller_changes_of_a_job_only_how_much_of_it_runs() {
+    let room = Room::new("policy-patch").await;
+    let admin: Api<Job> = Api::namespaced(room.client.clone(), &room.namespace);
+    // Suspended, it has no pods, and some of its template could be changed by who may patch it.
+    let mut own = changed(job(), "/spec/suspend", json!(true));
+    put(&mut own, "/spec/template/spec/containers/0/image", json!("localhost/earlier"));
+    let theirs =
+        changed(changed(own.clone(), "/metadata/labels", json!({})), "/metadata/name", json!("theirs"));
+    for object in [&own, &theirs] {
+        admin.create(&PostParams::default(), &serde_json::from_value(object.clone()).unwrap()).await.unwrap();
+    }
+    let jobs: Api<Job> = Api::namespaced(acting_as(USER).await, &room.namespace);
+    let maps: Api<ConfigMap> = Api::namespaced(acting_as(USER).await, &room.namespace);
+    let dry = PatchParams { dry_run: true, ..PatchParams::default() };
+    let more = json!({"spec": {"parallelism": 8, "suspend": true}});
+    // The image is an earlier one: an upgrade does not end what runs.
+    allowed("more pods", async || jobs.patch("farshore-copy", &dry, &Patch::Merge(&more)).await).await;
+    let elsewhere = json!({"spec": {"template": {"spec": {"nodeSelector": {"disk": "theirs"}}}}});
+    refused("its pods", &["how many pods"], async || {
+        jobs.patch("farshore-copy", &dry, &Patch::Merge(&elsewhere)).await.map(drop)
+    })
+    .await;
+    refused("another's Job", &["deletes and changes only objects"], async || {
+        jobs.patch("theirs", &dry, &Patch::Merge(&more)).await.map(drop)
+    })
+    .await;
+    let filled = json!({"data": {"ca.crt": "x"}});
+    refused("another's ConfigMap", &["deletes and changes only objects"], async || {
+        maps.patch("kube-root-ca.crt", &dry, &Patch::Merge(&filled)).await.map(drop)
     })
     .await;
 }
@@ -208,6 +247,9 @@ async fn p07_the_controller_gives_no_more_than_one_resource_of_farshore_by_name(
         rule("farshore.dev", "backupsyncservices/status", json!(["patch"])),
     ]});
     allowed("a worker's Role", async || controller.create::<Role>(&own).await).await;
+    let map = |name: &str, verbs: Value| json!({"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [name], "verbs": verbs});
+    let with_plan = changed(own.clone(), "/rules/2", map("farshore-copy", json!(["get", "patch"])));
+    allowed("with a plan", async || controller.create::<Role>(&with_plan).await).await;
 
     let about = "read one resource by name and report to its status";
     let pods = rule("", "pods", json!(["get"]));
@@ -217,6 +259,8 @@ async fn p07_the_controller_gives_no_more_than_one_resource_of_farshore_by_name(
     for (changed_rule, words) in [
         (pods, about),
         (all, about),
+        (map("kube-root-ca.crt", json!(["get"])), about),
+        (map("farshore-copy", json!(["delete"])), about),
         (rule("farshore.dev", "databaseinstances", json!(["get"])), about),
         (rule("farshore.dev", "backupsyncservices", json!(["delete"])), about),
         (rule("farshore.dev", "backupsyncservices", json!(["patch"])), about),

@@ -3,27 +3,39 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde_json::json;
 
-use super::{observe::Observed, standing::Standing, status::View, task};
+use super::{
+    migration::{Adjust, Steps, steps},
+    observe::Observed,
+    standing::Standing,
+    status::View,
+    task,
+};
 use crate::{
     api::{
-        AcceptedPair, BucketReplicationRule, BucketReplicationRuleStatus, RulePhase, Served,
+        AcceptedPair, BucketReplicationRule, BucketReplicationRuleStatus, Migration, RulePhase, Served,
         condition::{ACCEPTED, Verdict},
     },
     controller::{
         Error, Options,
+        context::uid_of,
+        names,
         status::{Said, conditions},
         work::{
-            act, findings,
+            act,
+            children::children,
+            findings,
             next::{Need, Next, all, bounded, earliest, next, regions_block},
+            plan::Start,
             request,
             standing::{self, about},
-            task::shift,
+            task::{shift, write},
             words,
         },
     },
     rules::Objection,
-    task::TaskMode,
+    task::{Indexes, TaskMode},
 };
 
 /// What shall be done about a rule.
@@ -46,7 +58,7 @@ pub fn decide(
         Standing::OtherRegion { silent: true } => Decision::default(),
         // Its worker ends; both buckets stay as they are.
         _ if rule.metadata.deletion_timestamp.is_some() => {
-            Decision { end: all(&observed.jobs), ..Decision::default() }
+            Decision { end: everything(observed), ..Decision::default() }
         }
         Standing::OtherRegion { silent: false } => {
             let said = standing::other_region(&rule.spec.target.region);
@@ -81,7 +93,7 @@ fn out(rule: &BucketReplicationRule, observed: &Observed, objection: &Objection,
     Decision {
         status: Some(outside(rule, standing::out(objection), now)),
         // Accepted before, for other buckets: its worker must not go on.
-        end: all(&observed.jobs),
+        end: everything(observed),
         // What it waits for is watched; this is for what was missed.
         next_look: Duration::from_secs(15),
         ..Decision::default()
@@ -108,6 +120,7 @@ fn accepted(
     let view = View::new(rule, observed, (pair, blocked.as_ref()), (&options.timing, now));
     let told = view.accepted((ACCEPTED, Verdict::True, "Accepted".to_owned(), message));
     let news = request::malformed(rule).into_iter().chain(findings::news(rule, view.is_measured())).collect();
+    let migration = told.status.migration.clone();
     let mut decision = Decision { status: Some(told.status), news, nudge: told.nudge, ..Decision::default() };
     let mut looks = vec![told.look];
     if rule.spec.suspend {
@@ -116,8 +129,65 @@ fn accepted(
         (decision.start, decision.end) = (next.start, next.end);
         looks.push(next.look);
     }
+    migrate(rule, observed, migration.as_ref(), (options, blocked.is_some()), now, &mut decision)?;
     decision.next_look = earliest(&looks, now);
     Ok(decision)
+}
+
+/// Every Job, with its task.
+fn everything(observed: &Observed) -> Vec<(String, Option<String>)> {
+    [all(&observed.jobs), all(&observed.migrations)].concat()
+}
+
+/// What is to be done about the pods that copy a large history.
+fn migrate(
+    rule: &BucketReplicationRule,
+    observed: &Observed,
+    migration: Option<&Migration>,
+    (options, blocked): (&Options, bool),
+    now: Timestamp,
+    decision: &mut Decision,
+) -> Result<(), Error> {
+    let unfinished =
+        migration.and_then(|migration| migration.ranges.as_ref().map(|ranges| (migration, ranges)));
+    let Some((migration, ranges)) = unfinished else {
+        let active = observed.migrations.iter().filter(|job| job.is_active()).cloned().collect::<Vec<_>>();
+        decision.end.extend(all(&active));
+        decision.drop.extend(leftovers(rule, observed));
+        return Ok(());
+    };
+    let Some(regions) = observed.source_region.as_ref().zip(observed.target_region.as_ref()) else {
+        return Ok(());
+    };
+    let task = |ranges_of: &Indexes| write(&task::migrate(rule, regions, (&ranges.plan, ranges_of)));
+    let wanted = (rule.spec.historical_migration.parallelism.max(1), rule.spec.suspend || blocked);
+    let hash = |ranges_of: &Indexes| task(ranges_of).map(|written| written.work).unwrap_or_default();
+    let Steps { start, end, adjust } = steps(ranges, &observed.migrations, hash, wanted);
+    let ending =
+        observed.migrations.iter().filter(|job| end.contains(&job.name)).cloned().collect::<Vec<_>>();
+    decision.end.extend(all(&ending));
+    decision.adjust.extend(adjust.map(|Adjust { job, parallelism, suspend }| {
+        (job, json!({"spec": {"parallelism": parallelism, "suspend": suspend}}))
+    }));
+    let Some(start) = start else { return Ok(()) };
+    let written = task(&start)?;
+    let slot = format!("migrate:{}:{start}:{}", ranges.plan.hash, written.work);
+    let newest = observed.migrations.iter().map(|job| job.run_id.as_str()).max();
+    let run_id = names::run_id(&uid_of(rule), now, newest.max(observed.last_run.as_deref()));
+    let before = (migration.objects.done, migration.bytes.done);
+    let work = task::migration_work(rule, &ranges.plan, (start, before));
+    let slot = Start { slot, attempt: 0, request: None };
+    decision.beside = Some(Box::new(children(rule, (&written, &work), (&slot, run_id), options)));
+    Ok(())
+}
+
+/// The plan, and the tasks of the Jobs that carried it out, once the migration is over. The Jobs themselves stay
+/// for a while, for people to look at.
+fn leftovers(rule: &BucketReplicationRule, observed: &Observed) -> Vec<String> {
+    let old = rule.status.as_ref().and_then(|status| status.migration.as_ref());
+    let Some(ranges) = old.and_then(|old| old.ranges.as_ref()) else { return Vec::new() };
+    let tasks = observed.migrations.iter().map(|job| job.config_map.clone());
+    std::iter::once(ranges.plan.config_map.clone()).chain(tasks).collect()
 }
 
 fn next_job(

@@ -18,6 +18,8 @@ pub struct Observed {
     pub target_region: Option<Region>,
     /// Oldest first.
     pub jobs: Vec<JobView>,
+    /// Those that copy a large history, oldest first.
+    pub migrations: Vec<JobView>,
     /// The kubelet's, scheduler's or Job controller's own words on why no pod works.
     pub words: Option<Words>,
     pub terminating: bool,
@@ -29,12 +31,14 @@ pub struct Observed {
 pub async fn observe(rule: &BucketReplicationRule, context: &Context) -> Observed {
     let namespace = rule.namespace().unwrap_or_default();
     let (jobs, _) = jobs(rule, context, super::task::ROLE);
+    let (migrations, _) = self::jobs(rule, context, super::task::MIGRATE);
     let active = jobs.iter().rev().find(|job| job.is_active());
     Observed {
         source_region: context.region(&rule.spec.source.region),
         target_region: context.region(&rule.spec.target.region),
         words: words(active, &namespace, context).await,
         jobs,
+        migrations,
         terminating: context.is_terminating(&namespace),
         last_run: context.last_run(&uid_of(rule)),
     }

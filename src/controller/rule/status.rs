@@ -3,11 +3,11 @@
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::observe::Observed;
+use super::{migration::by_ranges, observe::Observed};
 use crate::{
     api::{
         AcceptedPair, BucketReplicationRule, BucketReplicationRuleStatus, Comparison, Migrated, Migration,
-        RELEASE_DELETES, ReplicationCounts, RulePhase, Served, Share,
+        MigrationRanges, RELEASE_DELETES, ReplicationCounts, RulePhase, Served, Share,
         condition::{DELETION_HELD, IN_SYNC, MIGRATED, Verdict},
     },
     controller::{
@@ -23,6 +23,7 @@ use crate::{
             trouble::{failure, named},
         },
     },
+    task::Indexes,
 };
 
 /// What a status is made from.
@@ -89,13 +90,15 @@ impl<'a> View<'a> {
     pub fn accepted(&self, accepted: Said) -> Told {
         let Self { rule, observed, pair, old, known, eye } = self;
         let migration = self.migration();
-        let migrated = migration.as_ref().is_some_and(|migration| migration.completed_at.is_some());
+        let migrated = self.is_over(migration.as_ref());
         let (health, look) = eye.health(|serving| self.progress(migrated, serving));
         let current = !matches!(health, Health::Troubled(_)) && !eye.suspended;
         let mut said = vec![self.ready(&health), accepted];
         said.extend(eye.kstatus(&health));
         said.extend(eye.reachable(&health, known.is_some()));
-        said.extend([self.migrated(migrated), self.in_sync(current), self.deletion_held()]);
+        let told =
+            self.migrated(migrated, migration.as_ref().and_then(|migration| migration.ranges.as_ref()));
+        said.extend([told, self.in_sync(current), self.deletion_held()]);
         said.extend(findings::condition(*rule, self.is_measured()));
         let generation = rule.metadata.generation;
         let synced = known.and_then(|cycle| cycle.synced_until.clone());
@@ -121,20 +124,33 @@ impl<'a> View<'a> {
         if old.as_ref().is_some_and(|old| old.completed_at.is_some()) {
             return old;
         }
+        if !self.rule.spec.historical_migration.enabled {
+            return None;
+        }
         let all = |total| Share { total, done: total };
         if let Some(Migrated { at, objects, bytes }) = self.known.and_then(|cycle| cycle.migrated.clone()) {
             let (objects, bytes) = (all(objects), all(bytes));
-            return Some(Migration { percent: 100, objects, bytes, completed_at: Some(at) });
+            return Some(Migration { percent: 100, objects, bytes, ranges: None, completed_at: Some(at) });
         }
-        let progress = self.rule.observed()?.progress.as_ref().and_then(|progress| progress.migration);
-        let Some(progress) = progress else { return old };
-        let percent = progress.objects.percent().min(progress.bytes.percent()).min(99);
+        let progress = self.rule.observed().and_then(|report| report.progress.as_ref());
+        let plan = progress.and_then(|progress| progress.plan.as_ref());
+        let by_ranges = by_ranges(old.as_ref(), plan, &self.observed.migrations, self.eye.now);
+        let Some(told) = progress.and_then(|progress| progress.migration) else { return by_ranges.or(old) };
+        // The live worker does it all by itself, or the rest of it.
+        let percent = told.objects.percent().min(told.bytes.percent()).min(99);
         Some(Migration {
-            percent: old.map_or(percent, |old| old.percent.max(percent)),
-            objects: progress.objects,
-            bytes: progress.bytes,
+            percent: percent.max(by_ranges.as_ref().or(old.as_ref()).map_or(0, |earlier| earlier.percent)),
+            objects: told.objects,
+            bytes: told.bytes,
+            ranges: by_ranges.and_then(|by_ranges| by_ranges.ranges),
             completed_at: None,
         })
+    }
+
+    /// Nothing is migrated any more, or nothing was to be.
+    fn is_over(&self, migration: Option<&Migration>) -> bool {
+        let unwanted = !self.rule.spec.historical_migration.enabled && self.known.is_some();
+        unwanted || migration.is_some_and(|migration| migration.completed_at.is_some())
     }
 
     fn progress(&self, migrated: bool, serving: bool) -> Health {
@@ -174,15 +190,50 @@ impl<'a> View<'a> {
         })
     }
 
-    fn migrated(&self, migrated: bool) -> Said {
+    fn migrated(&self, migrated: bool, ranges: Option<&MigrationRanges>) -> Said {
         let about = &self.eye.about;
+        if !self.rule.spec.historical_migration.enabled {
+            let left = self.known.map_or(0, |cycle| cycle.left);
+            let message = format!(
+                "{about}: what the source held before the rule was created is left as it is (spec.historicalMigration.enabled: false): {left} object(s) that the target lacks or has otherwise"
+            );
+            return (MIGRATED, Verdict::False, "NotWanted".to_owned(), message);
+        }
         if migrated {
             let message = format!("{about}: what the source held before is at the target");
             return (MIGRATED, Verdict::True, "Migrated".to_owned(), message);
         }
-        let message =
-            format!("{about}: not all that the source held before is at the target; see status.migration");
-        (MIGRATED, Verdict::False, "Migrating".to_owned(), message)
+        let (reason, how) = ranges.map_or(("Migrating", String::new()), |ranges| self.by_ranges(ranges));
+        let message = format!(
+            "{about}: not all that the source held before is at the target; see status.migration{how}"
+        );
+        (MIGRATED, Verdict::False, reason.to_owned(), message)
+    }
+
+    /// How the pods that copy a large history fare.
+    fn by_ranges(&self, ranges: &MigrationRanges) -> (&'static str, String) {
+        let count = |text: &str| text.parse::<Indexes>().map_or(0, |all| all.len());
+        let of = format!("{} of {} ranges are copied", count(&ranges.done), ranges.plan.ranges);
+        if !ranges.failed.is_empty() {
+            let why = ranges.failure.as_deref().unwrap_or("see their pods' logs");
+            let what = "the comparison that follows deals with what is in them";
+            return (
+                "RangesFailed",
+                format!(": {of}, {} were given up, {what}: {why}", count(&ranges.failed)),
+            );
+        }
+        if let Some(example) = ranges.example.as_ref().filter(|_| ranges.objects_failed > 0) {
+            let failed = format!("{} object(s) in them failed and are tried again", ranges.objects_failed);
+            return ("ObjectsFailed", format!(": {of}; {failed}, first {example}"));
+        }
+        if ranges.ended_at.is_some() {
+            return ("Comparing", format!(": {of}; a comparison of both buckets proves it"));
+        }
+        let jobs = self.observed.migrations.iter().rev();
+        let trouble = jobs.clone().find(|job| job.is_active() && job.ready_pod().is_none());
+        let words = trouble.and_then(|job| job.pods.iter().rev().find_map(|pod| pod.trouble.clone()));
+        let words = words.map(|(_, message)| format!("; no pod works: {message}")).unwrap_or_default();
+        ("Migrating", format!(": {of}{words}"))
     }
 
     fn in_sync(&self, current: bool) -> Said {
@@ -244,6 +295,7 @@ fn counts(cycle: &Comparison) -> ReplicationCounts {
     ReplicationCounts {
         repaired: cycle.repaired,
         failed: cycle.failed,
+        left: cycle.left,
         held: cycle.held.as_ref().map_or(0, |held| held.objects),
     }
 }

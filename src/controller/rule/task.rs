@@ -2,20 +2,29 @@
 
 use std::time::Duration;
 
+use kube::ResourceExt;
+
 use crate::{
-    api::{BucketReplicationRule, DeletePropagation, Region, ReplicationEnd},
+    api::{BucketReplicationRule, DeletePropagation, MigrationPlan, Region, ReplicationEnd},
     controller::{
         Options,
+        context::uid_of,
+        names,
         work::{
-            children::{Keys, Work},
+            children::{Keys, Paper, Parts, Work},
             task::{ceilings, location, shift, task},
         },
     },
-    task::{self, ReplicateTask, SOURCE_CREDENTIALS_DIR, TARGET_CREDENTIALS_DIR, Task},
+    task::{
+        self, Indexes, MigrateTask, ReplicateTask, SHARES, SOURCE_CREDENTIALS_DIR, TARGET_CREDENTIALS_DIR,
+        Task,
+    },
 };
 
 /// The word for the worker's part.
 pub const ROLE: &str = "replicate";
+/// The word for the part of the pods that copy a large history.
+pub const MIGRATE: &str = "migrate";
 
 /// Brings the target in line with the source, again and again.
 #[must_use]
@@ -33,15 +42,68 @@ pub fn replicate(
         delete_count: spec.delete_budget.count.into(),
         delete_percent: spec.delete_budget.percent,
         seconds: shift(rule, options).as_secs(),
+        since: rule.creation_timestamp().map(|at| at.0).filter(|_| !spec.historical_migration.enabled),
+        plan: spec.historical_migration.enabled.then(|| paper(rule)),
         bytes_per_second,
         requests_per_second,
     };
     task(rule, task::Work::Replicate(Box::new(work)))
 }
 
+/// Name of the `ConfigMap` that takes a rule's plan.
+fn paper(rule: &BucketReplicationRule) -> String {
+    names::cut("farshore-", &rule.name_any(), &names::hash_of(&[&uid_of(rule), "plan"]))
+}
+
+/// Copies these ranges of a plan.
+#[must_use]
+pub fn migrate(
+    rule: &BucketReplicationRule,
+    (source, target): (&Region, &Region),
+    (plan, ranges): (&MigrationPlan, &Indexes),
+) -> Task {
+    let spec = &rule.spec;
+    let (bytes, requests) = ceilings(spec.rate_limits.as_ref());
+    let pods = spec.historical_migration.parallelism.max(1);
+    let work = MigrateTask {
+        source: location(source, &spec.source.bucket, ""),
+        target: location(target, &spec.target.bucket, ""),
+        plan: plan.hash.clone(),
+        ranges: ranges.clone(),
+        bytes_per_second: bytes.map(|bytes| part(bytes, pods)),
+        requests_per_second: requests
+            .map(|requests| u32::try_from(part(requests.into(), pods)).unwrap_or(requests)),
+    };
+    task(rule, task::Work::Migrate(Box::new(work)))
+}
+
+/// What one pod has of a ceiling: the live worker keeps a share.
+fn part(ceiling: u64, pods: u32) -> u64 {
+    (ceiling / u64::from(SHARES) * u64::from(SHARES - 1) / u64::from(pods)).max(1)
+}
+
+/// How the pods of a migration are run. `before`: objects and bytes that are at the target already.
+#[must_use]
+pub fn migration_work(
+    rule: &BucketReplicationRule,
+    plan: &MigrationPlan,
+    (ranges, before): (Indexes, (u64, u64)),
+) -> Work {
+    let parts = Parts {
+        config_map: plan.config_map.clone(),
+        plan: plan.hash.clone(),
+        ranges,
+        before,
+        parallelism: rule.spec.historical_migration.parallelism.max(1),
+    };
+    Work { role: MIGRATE, shift: None, reports: false, parts: Some(parts), ..work(rule, Duration::ZERO) }
+}
+
 /// How it is run.
 #[must_use]
 pub fn work(rule: &BucketReplicationRule, shift: Duration) -> Work {
+    let migration = rule.status.as_ref().and_then(|status| status.migration.as_ref());
+    let migrated = migration.is_some_and(|migration| migration.completed_at.is_some());
     let keys = |volume, directory, end: &ReplicationEnd| Keys {
         volume,
         directory,
@@ -56,5 +118,7 @@ pub fn work(rule: &BucketReplicationRule, shift: Duration) -> Work {
             keys("target", TARGET_CREDENTIALS_DIR, &rule.spec.target),
             keys("source", SOURCE_CREDENTIALS_DIR, &rule.spec.source),
         ],
+        paper: Some(Paper { name: paper(rule), wanted: rule.spec.historical_migration.enabled && !migrated }),
+        parts: None,
     }
 }

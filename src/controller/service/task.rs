@@ -95,13 +95,20 @@ pub fn sync_work(service: &BackupSyncService, instance: &DatabaseInstance, mode:
         TaskMode::Shift { seconds } => Some(Duration::from_secs(seconds)),
         TaskMode::Cycle => None,
     };
-    children::Work { role: "sync", shift, reports: true, keys }
+    children::Work { role: "sync", shift, reports: true, keys, paper: None, parts: None }
 }
 
 /// How a purge is run.
 #[must_use]
 pub fn purge_work(service: &BackupSyncService) -> children::Work {
-    children::Work { role: "purge", shift: None, reports: false, keys: vec![target_keys(service)] }
+    children::Work {
+        role: "purge",
+        shift: None,
+        reports: false,
+        keys: vec![target_keys(service)],
+        paper: None,
+        parts: None,
+    }
 }
 
 fn target_keys(service: &BackupSyncService) -> Keys {

@@ -36,8 +36,14 @@ pub struct Decision<S> {
     pub status: Option<S>,
     /// Names of Jobs that shall go, with the `ConfigMaps` that go with them.
     pub end: Vec<(String, Option<String>)>,
+    /// `ConfigMaps` that shall go.
+    pub drop: Vec<String>,
+    /// Jobs that shall be changed, as merge patches.
+    pub adjust: Vec<(String, serde_json::Value)>,
     /// A Job that shall be, with all that it needs.
     pub start: Option<Box<Children>>,
+    /// Another one beside it.
+    pub beside: Option<Box<Children>>,
     /// The resource shall be deleted: what it is about is gone.
     pub delete: bool,
     pub announcements: Vec<Announcement>,
@@ -63,7 +69,10 @@ where
         finalizer,
         status,
         end,
+        drop,
+        adjust,
         start,
+        beside,
         delete,
         announcements,
         news,
@@ -86,7 +95,15 @@ where
     for (job, config_map) in end {
         end_job(&namespace, &job, config_map.as_deref(), context).await?;
     }
-    if let Some(children) = start {
+    let maps = context.api::<ConfigMap>(&namespace);
+    for config_map in drop {
+        unless_gone(maps.delete(&config_map, &DeleteParams::default()).await)?;
+    }
+    for (job, patch) in adjust {
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        unless_gone(context.api::<Job>(&namespace).patch(&job, &params, &Patch::Merge(&patch)).await)?;
+    }
+    for children in [start, beside].into_iter().flatten() {
         create(object, *children, context).await?;
     }
     if finalizer == Some(false) {
@@ -178,8 +195,11 @@ async fn end_job(
 }
 
 async fn create<K: Served>(object: &K, children: Children, context: &Context) -> Result<(), Error> {
-    let Children { config_map, service_account, role, role_binding, job } = children;
+    let Children { config_map, service_account, role, role_binding, paper, job } = children;
     post::<ConfigMap>(&config_map, context).await?;
+    if let Some(paper) = paper {
+        post::<ConfigMap>(&paper, context).await?;
+    }
     post::<ServiceAccount>(&service_account, context).await?;
     post::<Role>(&role, context).await?;
     post::<RoleBinding>(&role_binding, context).await?;

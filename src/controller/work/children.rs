@@ -21,14 +21,18 @@ use crate::{
     controller::{
         Options,
         context::uid_of,
-        jobs::{ATTEMPT, CONFIG_MAP, RUN_ID, RUN_REQUEST, TASK, WORK, name_key, uid_key},
+        jobs::{
+            ATTEMPT, BEFORE, CONFIG_MAP, PLAN, RANGES, RUN_ID, RUN_REQUEST, TASK, WORK, name_key, uid_key,
+        },
         names,
     },
-    task::{ExitCode, TASK_KEY},
+    task::{ExitCode, Indexes, TASK_KEY},
 };
 
 /// Finished Jobs go after this time; what they told is in the status.
 const TTL: i32 = 3600;
+/// How often a pod of an index may fail before the index is given up.
+const ATTEMPTS: i32 = 3;
 /// A shift that is not over by then is ended.
 const OVERTIME: i64 = 900;
 
@@ -38,6 +42,8 @@ pub struct Children {
     pub service_account: ServiceAccount,
     pub role: Role,
     pub role_binding: RoleBinding,
+    /// Takes a plan for pods of their own.
+    pub paper: Option<ConfigMap>,
     pub job: Job,
 }
 
@@ -51,6 +57,32 @@ pub struct Work {
     /// Only who reports needs to know the API server.
     pub reports: bool,
     pub keys: Vec<Keys>,
+    /// The `ConfigMap` that the worker may write a plan into.
+    pub paper: Option<Paper>,
+    /// Each pod has a part of the work.
+    pub parts: Option<Parts>,
+}
+
+/// A `ConfigMap` for a plan.
+#[derive(Clone, Debug)]
+pub struct Paper {
+    pub name: String,
+    /// It is made, blank, unless it is there.
+    pub wanted: bool,
+}
+
+/// What the pods of an Indexed Job share out among them.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// The `ConfigMap` with the plan, and the plan's hash.
+    pub config_map: String,
+    pub plan: String,
+    /// Numbers of the plan's ranges that are to be done.
+    pub ranges: Indexes,
+    /// Objects and bytes that were at the target before.
+    pub before: (u64, u64),
+    /// Pods at a time.
+    pub parallelism: u32,
 }
 
 /// A Secret that is mounted.
@@ -77,7 +109,8 @@ pub fn children<K: Served>(
     let config_map = names::cut("farshore-", &name, &names::hash_of(&[&uid, &task.hash]));
     let meta = |child: String| metadata(owner, child, work);
     let job_name = names::cut("", &name, &names::hash_of(&[&uid, &start.slot]));
-    let annotations = annotations(owner, (task, &config_map), (start, &run_id));
+    let mut annotations = annotations(owner, (task, &config_map), (start, &run_id));
+    annotations.extend(work.parts.iter().flat_map(notes_on_parts));
     let run = Run { task: &task.hash, id: &run_id, config_map: &config_map, service_account: &identity };
     let template = PodTemplateSpec {
         metadata: Some(ObjectMeta {
@@ -101,7 +134,12 @@ pub fn children<K: Served>(
             automount_service_account_token: Some(false),
             ..ServiceAccount::default()
         },
-        role: role::<K>(meta(identity.clone()), &name),
+        role: role::<K>(meta(identity.clone()), &name, work.paper.as_ref()),
+        paper: work
+            .paper
+            .as_ref()
+            .filter(|paper| paper.wanted)
+            .map(|paper| ConfigMap { metadata: meta(paper.name.clone()), ..ConfigMap::default() }),
         role_binding: role_binding(meta(identity.clone()), identity),
     }
 }
@@ -156,6 +194,12 @@ fn annotations<K: Served>(
     notes
 }
 
+fn notes_on_parts(parts: &Parts) -> [(String, String); 3] {
+    let (objects, bytes) = parts.before;
+    [(PLAN, parts.plan.clone()), (RANGES, parts.ranges.to_string()), (BEFORE, format!("{objects}/{bytes}"))]
+        .map(|(key, value)| (key.to_owned(), value))
+}
+
 fn metadata<K: Served>(owner: &K, name: String, work: &Work) -> ObjectMeta {
     ObjectMeta {
         name: Some(name),
@@ -169,6 +213,9 @@ fn metadata<K: Served>(owner: &K, name: String, work: &Work) -> ObjectMeta {
 
 fn job_spec(work: &Work, template: PodTemplateSpec) -> JobSpec {
     let deadline = work.shift.and_then(|shift| i64::try_from(shift.as_secs()).ok());
+    if let Some(parts) = &work.parts {
+        return indexed_spec(parts, template);
+    }
     JobSpec {
         active_deadline_seconds: deadline.map(|seconds| seconds + OVERTIME),
         backoff_limit: Some(2),
@@ -181,20 +228,65 @@ fn job_spec(work: &Work, template: PodTemplateSpec) -> JobSpec {
     }
 }
 
+/// Index *i* is the *i*-th of the ranges. A range that fails again and again is given up, and the others go on:
+/// the comparison afterwards deals with it.
+fn indexed_spec(parts: &Parts, template: PodTemplateSpec) -> JobSpec {
+    let ranges = i32::try_from(parts.ranges.len()).unwrap_or(i32::MAX);
+    JobSpec {
+        completion_mode: Some("Indexed".to_owned()),
+        completions: Some(ranges),
+        parallelism: i32::try_from(parts.parallelism).ok(),
+        backoff_limit_per_index: Some(ATTEMPTS),
+        // Where so many fail, it is not the ranges that are at fault.
+        max_failed_indexes: Some((ranges / 4).max(1)),
+        pod_failure_policy: Some(failure_policy_of_parts()),
+        // A pod that still ends is not overtaken by its successor.
+        pod_replacement_policy: Some("Failed".to_owned()),
+        ttl_seconds_after_finished: Some(TTL),
+        template,
+        ..JobSpec::default()
+    }
+}
+
+/// What a drained node, an outage, a Secret that is being changed or a suspension ends is no failure: such a pod
+/// is replaced, after pauses that grow to some minutes. What only a person can help is not tried again.
+fn failure_policy_of_parts() -> PodFailurePolicy {
+    let on_codes = |action: &str, codes: &[ExitCode]| PodFailurePolicyRule {
+        action: action.to_owned(),
+        on_exit_codes: Some(PodFailurePolicyOnExitCodesRequirement {
+            container_name: Some("worker".to_owned()),
+            operator: "In".to_owned(),
+            values: codes.iter().map(|code| *code as i32).collect(),
+        }),
+        ..PodFailurePolicyRule::default()
+    };
+    PodFailurePolicy {
+        rules: vec![
+            disruption(),
+            on_codes("Ignore", &[ExitCode::Denied, ExitCode::Unreachable, ExitCode::Stopped]),
+            on_codes("FailIndex", &[ExitCode::Permanent]),
+        ],
+    }
+}
+
+fn disruption() -> PodFailurePolicyRule {
+    PodFailurePolicyRule {
+        action: "Ignore".to_owned(),
+        on_pod_conditions: Some(vec![PodFailurePolicyOnPodConditionsPattern {
+            type_: "DisruptionTarget".to_owned(),
+            status: "True".to_owned(),
+        }]),
+        ..PodFailurePolicyRule::default()
+    }
+}
+
 /// A drained node is no failure; what only a person, a mended Secret or a healed store can help is not
 /// tried again by the Job.
 fn failure_policy() -> PodFailurePolicy {
     let final_codes = [ExitCode::Permanent, ExitCode::Denied, ExitCode::Unreachable, ExitCode::Superseded];
     PodFailurePolicy {
         rules: vec![
-            PodFailurePolicyRule {
-                action: "Ignore".to_owned(),
-                on_pod_conditions: Some(vec![PodFailurePolicyOnPodConditionsPattern {
-                    type_: "DisruptionTarget".to_owned(),
-                    status: "True".to_owned(),
-                }]),
-                ..PodFailurePolicyRule::default()
-            },
+            disruption(),
             PodFailurePolicyRule {
                 action: "FailJob".to_owned(),
                 on_exit_codes: Some(PodFailurePolicyOnExitCodesRequirement {
@@ -208,19 +300,20 @@ fn failure_policy() -> PodFailurePolicy {
     }
 }
 
-/// A worker reads its own resource and reports to it, and nothing else.
-fn role<K: Served>(metadata: ObjectMeta, name: &str) -> Role {
-    let rule = |resource: String, verbs: &[&str]| PolicyRule {
-        api_groups: Some(vec![GROUP.to_owned()]),
+/// A worker reads its own resource and reports to it, writes its plan, and nothing else.
+fn role<K: Served>(metadata: ObjectMeta, name: &str, paper: Option<&Paper>) -> Role {
+    let rule = |group: &str, resource: String, name: &str, verbs: &[&str]| PolicyRule {
+        api_groups: Some(vec![group.to_owned()]),
         resources: Some(vec![resource]),
         resource_names: Some(vec![name.to_owned()]),
         verbs: verbs.iter().map(|verb| (*verb).to_owned()).collect(),
         ..PolicyRule::default()
     };
-    let rules = vec![
-        rule(K::PLURAL.to_owned(), &["get", "list", "watch"]),
-        rule(format!("{}/status", K::PLURAL), &["patch"]),
+    let mut rules = vec![
+        rule(GROUP, K::PLURAL.to_owned(), name, &["get", "list", "watch"]),
+        rule(GROUP, format!("{}/status", K::PLURAL), name, &["patch"]),
     ];
+    rules.extend(paper.map(|paper| rule("", "configmaps".to_owned(), &paper.name, &["get", "patch"])));
     Role { metadata, rules: Some(rules) }
 }
 

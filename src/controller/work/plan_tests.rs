@@ -19,6 +19,7 @@ fn job(uid: &str, created: i64, state: JobState) -> JobView {
         deleting: false,
         state,
         pods: Vec::new(),
+        indexed: None,
     }
 }
 

@@ -15,7 +15,7 @@ use super::children::{Keys, Run, Work};
 use crate::{
     api::Served,
     controller::Options,
-    task::{TASK_DIR, TASK_KEY, WORKER_PORT},
+    task::{PLAN_DIR, TASK_DIR, TASK_KEY, WORKER_PORT},
 };
 
 /// User and group of the image.
@@ -135,7 +135,13 @@ fn mounts(work: &Work, config_map: &str) -> Vec<(Volume, VolumeMount)> {
         volume.config_map =
             Some(ConfigMapVolumeSource { name: config_map.to_owned(), ..ConfigMapVolumeSource::default() });
     });
-    std::iter::once(task).chain(work.keys.iter().map(secret)).collect()
+    let plan = work.parts.as_ref().map(|parts| {
+        mounted("plan", PLAN_DIR, |volume| {
+            let name = parts.config_map.clone();
+            volume.config_map = Some(ConfigMapVolumeSource { name, ..ConfigMapVolumeSource::default() });
+        })
+    });
+    std::iter::once(task).chain(plan).chain(work.keys.iter().map(secret)).collect()
 }
 
 fn secret(keys: &Keys) -> (Volume, VolumeMount) {

@@ -117,6 +117,8 @@ mod tests {
             ready: false,
             ready_changed: None,
             ended: ended.map(|code| (code, None, format!("the worker ended with exit code {code}"))),
+            index: None,
+            done: None,
             trouble: None,
         };
         JobView {
@@ -131,6 +133,7 @@ mod tests {
             deleting: false,
             state: JobState::Active,
             pods: vec![pod],
+            indexed: None,
         }
     }
 

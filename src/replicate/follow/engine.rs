@@ -14,22 +14,27 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Compared, Config, Error, Memory, MigrationProgress, Progress, Session, Update, memory::period};
+use super::{
+    Compared, Config, Error, Memory, MigrationProgress, Others, Progress, Session, Update, memory::period,
+};
 use crate::{
     replicate::{
         KnownAlike,
         pace::{self, TICK, jittered},
+        plan::{Chunk, Plan, Volume},
         same_place,
         sweep::{Action, Counts, Effort, Sweep, Tally},
     },
     store::{
-        self, ObjectStore, Side, Versioning,
+        self, ListRequest, ObjectStore, Side, Versioning,
         limits::{Lane, Limited, Limits},
     },
 };
 
 /// Least pause between two comparisons, however long the first took.
 const BREATH: Duration = Duration::from_secs(1);
+/// How often both stores are asked whether they still answer, while others use them in our place.
+const ASK: Duration = Duration::from_mins(2);
 
 pub(super) struct Engine {
     source: Arc<dyn ObjectStore>,
@@ -40,8 +45,10 @@ pub(super) struct Engine {
     target_versioning: Option<Versioning>,
     known: Arc<KnownAlike>,
     memory: Mutex<Memory>,
+    others: Arc<dyn Others>,
     current: Mutex<Current>,
     busy: AtomicBool,
+    waiting: AtomicBool,
 }
 
 /// The comparison under way.
@@ -55,7 +62,7 @@ struct Current {
 impl Engine {
     /// Makes sure that these are two stores, and finds out what both can do.
     pub(super) async fn open(session: Session) -> Result<Self, Error> {
-        let Session { source, target, target_at_source, config, memory } = session;
+        let Session { source, target, target_at_source, config, memory, others } = session;
         for seen in [&source, &target_at_source] {
             if same_place(&**seen, &*target, "").await? {
                 return Err(Error::SameStore(format!("what is written to bucket {}", target.bucket())));
@@ -72,8 +79,10 @@ impl Engine {
             config,
             known: Arc::default(),
             memory: Mutex::new(memory),
+            others,
             current: Mutex::default(),
             busy: AtomicBool::new(true),
+            waiting: AtomicBool::new(false),
         })
     }
 
@@ -116,11 +125,8 @@ impl Engine {
 
     async fn compare(&self, released: Option<Timestamp>) -> Result<Compared, Error> {
         let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if memory.migrated.is_none() {
-            let count = self.sweep(Action::Compare);
-            self.set_current(Current { tally: count.tally(), counted: None });
-            let counted = count.run().await?.counts;
-            self.set_current(Current { counted: Some(counted), ..Current::default() });
+        if memory.migrated.is_none() && self.config.since.is_none() {
+            self.prepare().await?;
         }
         let started_at = Timestamp::now();
         let budget = memory.budget(&self.config, released, started_at);
@@ -151,10 +157,63 @@ impl Engine {
         })
     }
 
+    /// Counts what is to be migrated. A large history is given to others, and waited for.
+    async fn prepare(&self) -> Result<(), Error> {
+        if self.others.are_at_it() && self.wait().await? {
+            self.set_current(Current::default());
+            return Ok(());
+        }
+        let count = self.sweep(Action::Compare).sampled();
+        self.set_current(Current { tally: count.tally(), counted: None });
+        let counted = count.run().await?.counts;
+        if self.give_out(&counted, &count.chunks()).await && self.wait().await? {
+            self.set_current(Current::default());
+            return Ok(());
+        }
+        self.set_current(Current { counted: Some(counted), ..Current::default() });
+        Ok(())
+    }
+
+    async fn give_out(&self, counted: &Counts, chunks: &[Chunk]) -> bool {
+        let lacking = Volume { objects: counted.missing + counted.unlike, bytes: counted.bytes };
+        if lacking.is_small() || !self.others.take_plans() {
+            return false;
+        }
+        match Plan::encoded(self.others.about(), chunks) {
+            // One range is no faster elsewhere.
+            Ok(plan) if plan.plan.ranges.len() > 1 => self.others.take(plan).await,
+            Ok(_) => false,
+            Err(error) => {
+                tracing::warn!(%error, "no plan could be made");
+                false
+            }
+        }
+    }
+
+    /// Waits for the others; false: they gave up on some of it.
+    async fn wait(&self) -> Result<bool, Error> {
+        let _waiting = Waiting::begin(self);
+        loop {
+            tokio::select! {
+                all = self.others.ended() => return Ok(all),
+                () = tokio::time::sleep(ASK) => self.ask().await?,
+            }
+        }
+    }
+
+    /// Credentials that are refused and stores that are down are told of, although others meet them first.
+    async fn ask(&self) -> Result<(), Error> {
+        for (store, side) in [(&self.source, Side::Source), (&self.target, Side::Target)] {
+            let one = ListRequest { max_keys: Some(1), ..ListRequest::default() };
+            store.list(&one).await.map_err(|source| crate::replicate::Error::Store { side, source })?;
+        }
+        Ok(())
+    }
+
     fn sweep(&self, action: Action) -> Sweep {
         let side = |store: &Arc<dyn ObjectStore>| (Arc::clone(store), String::new());
         let sweep = Sweep::new(side(&self.source), side(&self.target), action, Effort::default());
-        sweep.knows(Arc::clone(&self.known))
+        sweep.knows(Arc::clone(&self.known)).leaves_before(self.config.since)
     }
 
     fn set_current(&self, current: Current) {
@@ -176,7 +235,8 @@ impl Engine {
             transferred_bytes: self.limits.usage().bytes_written,
             movement: self.movement(),
             busy: self.busy.load(Relaxed),
-            contact: now.source + now.target > 0,
+            contact: now.source + now.target > 0 || self.waiting.load(Relaxed),
+            waiting: self.waiting.load(Relaxed),
         }
     }
 
@@ -199,6 +259,26 @@ impl Engine {
                 last = Some(progress);
             }
         }
+    }
+}
+
+/// Others are at work, however the wait for them ends.
+struct Waiting<'a>(&'a Engine);
+
+impl<'a> Waiting<'a> {
+    fn begin(engine: &'a Engine) -> Self {
+        engine.limits.divide(engine.others.shares());
+        engine.waiting.store(true, Relaxed);
+        engine.busy.store(false, Relaxed);
+        Self(engine)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.busy.store(true, Relaxed);
+        self.0.waiting.store(false, Relaxed);
+        self.0.limits.divide(1);
     }
 }
 

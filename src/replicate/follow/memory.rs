@@ -83,11 +83,16 @@ impl Memory {
         config: &Config,
     ) -> Self {
         let settled = counts.is_settled(config.deletes);
-        let copied_all = counts.failed == 0;
+        // What was there before is left where it is: nothing is migrated, whatever comes over later.
+        let copied_all = counts.failed == 0 && config.since.is_none();
         let migrated = self.migrated.or_else(|| {
             copied_all.then_some(Migrated { at: began, objects: counts.source, bytes: counts.source_bytes })
         });
-        let repaired = if self.migrated.is_some() { counts.copied + counts.deleted } else { 0 };
+        let repaired = if self.migrated.is_some() || config.since.is_some() {
+            counts.copied + counts.deleted
+        } else {
+            0
+        };
         let drawn = budget.drawn(counts.deleted);
         let earlier = self.spent_in_hour(began);
         let spent = Spent {
@@ -133,6 +138,7 @@ mod tests {
             deletes: true,
             delete_count: 10,
             delete_percent: 10,
+            since: None,
             bytes_per_second: None,
             requests_per_second: None,
             least_period: Duration::from_secs(10),

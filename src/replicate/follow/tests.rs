@@ -25,6 +25,7 @@ fn config() -> Config {
         deletes: true,
         delete_count: 5,
         delete_percent: 10,
+        since: None,
         bytes_per_second: None,
         requests_per_second: None,
         least_period: Duration::from_millis(50),
@@ -53,6 +54,7 @@ fn session(source: &MemoryStore, target: &MemoryStore, memory: Memory) -> Sessio
         target_at_source: handle(&MemoryStore::new("b")),
         config: config(),
         memory,
+        others: Arc::new(Nobody),
     }
 }
 
@@ -233,4 +235,150 @@ async fn c05_listing_costs_no_more_than_its_share() {
         assert!(compared.period >= compared.counts.listing * 10, "{compared:?}");
     }
     run.end().await;
+}
+
+/// Others that copy what they are given when they are told to.
+#[derive(Debug, Default)]
+struct Helpers {
+    plan: std::sync::Mutex<Option<crate::replicate::plan::Plan>>,
+    ended: watch::Sender<Option<bool>>,
+}
+
+#[async_trait::async_trait]
+impl Others for Helpers {
+    fn about(&self) -> &'static str {
+        "here to there"
+    }
+
+    fn shares(&self) -> u32 {
+        5
+    }
+
+    fn are_at_it(&self) -> bool {
+        self.plan.lock().unwrap().is_some()
+    }
+
+    fn take_plans(&self) -> bool {
+        true
+    }
+
+    async fn take(&self, plan: crate::replicate::plan::Encoded) -> bool {
+        *self.plan.lock().unwrap() = Some(plan.plan);
+        true
+    }
+
+    async fn ended(&self) -> bool {
+        let mut ended = self.ended.subscribe();
+        let told = ended.wait_for(Option::is_some).await.unwrap();
+        told.unwrap()
+    }
+}
+
+/// A bucket whose history is large: small objects, seeded.
+fn large() -> MemoryStore {
+    let store = MemoryStore::new("b");
+    for key in 0..20_500 {
+        store.seed(&format!("k{key:05}"), Bytes::from_static(b"v1"), Timestamp::now());
+    }
+    store
+}
+
+fn helped(source: &MemoryStore, target: &MemoryStore, helpers: &Arc<Helpers>) -> Run {
+    let (tell, updates) = mpsc::channel(64);
+    let (release, released) = watch::channel(None);
+    let (now, run_now) = mpsc::channel(1);
+    let hand_over = CancellationToken::new();
+    let strings = Strings { run_now, released, hand_over: hand_over.clone(), updates: tell };
+    let others = Arc::clone(helpers) as Arc<dyn Others>;
+    let session = Session { others, ..session(source, target, Memory::default()) };
+    let task = tokio::spawn(run(session, strings));
+    Run { source: source.clone(), target: target.clone(), updates, release, now, hand_over, task }
+}
+
+async fn waits(run: &mut Run) {
+    loop {
+        match run.updates.recv().await.expect("it goes on") {
+            Update::Progress(progress) if progress.waiting => {
+                assert!(progress.contact && !progress.busy, "it is well: {progress:?}");
+                return;
+            }
+            Update::Progress(_) => {}
+            other => panic!("it was to wait: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn c04_a_large_history_is_given_out_and_compared_once_the_others_have_ended() {
+    let (source, target) = (large(), bucket([]).await);
+    let helpers = Arc::new(Helpers::default());
+    let mut run = helped(&source, &target, &helpers);
+    waits(&mut run).await;
+    let plan = helpers.plan.lock().unwrap().clone().unwrap();
+    assert_eq!((plan.held.objects, plan.lacking().objects), (20_500, 20_500));
+    assert!(plan.ranges.len() >= 32, "{}", plan.ranges.len());
+    assert!(target.keys().is_empty(), "it copies nothing itself");
+    run.end().await;
+    // Another shift finds the plan, and lists nothing.
+    let lists = source.requests(Verb::List);
+    let mut run = helped(&source, &target, &helpers);
+    waits(&mut run).await;
+    assert_eq!(source.requests(Verb::List), lists);
+    for planned in &plan.ranges {
+        let side = |store: &MemoryStore| (Arc::new(store.clone()) as Arc<dyn ObjectStore>, String::new());
+        let sweep = super::super::sweep::Sweep::new(
+            side(&source),
+            side(&target),
+            super::super::sweep::Action::Copy,
+            super::super::sweep::Effort::default(),
+        );
+        sweep.within(planned.range.clone()).run().await.unwrap();
+    }
+    assert_eq!(target.keys(), source.keys(), "the ranges hold everything");
+    helpers.ended.send_replace(Some(true));
+    let compared = run.until("compare", |_| true).await;
+    assert_eq!((compared.counts.alike, compared.counts.copied), (20_500, 0));
+    assert_eq!(compared.memory.migrated.map(|migrated| migrated.objects), Some(20_500));
+    run.end().await;
+}
+
+#[tokio::test]
+async fn c04_what_the_others_gave_up_is_copied_here() {
+    let (source, target) = (large(), bucket([]).await);
+    let helpers = Arc::new(Helpers::default());
+    let mut run = helped(&source, &target, &helpers);
+    waits(&mut run).await;
+    helpers.ended.send_replace(Some(false));
+    let compared = run.until("migrate", |compared| compared.memory.migrated.is_some()).await;
+    assert_eq!((compared.counts.copied, target.keys().len()), (20_500, 20_500));
+    run.end().await;
+}
+
+#[tokio::test]
+async fn c04_without_a_history_what_was_there_before_is_left_and_counted() {
+    let (source, target) = (MemoryStore::new("b"), bucket([]).await);
+    let long_ago = Timestamp::from_second(1_000_000).unwrap();
+    for key in 0..7 {
+        source.seed(&format!("old{key}"), Bytes::from_static(b"v1"), long_ago);
+    }
+    put(&source, 1, "new").await;
+    let mut session = session(&source, &target, Memory::default());
+    session.config.since = Some(Timestamp::now() - std::time::Duration::from_mins(1));
+    let (tell, mut updates) = mpsc::channel(64);
+    let (_release, released) = watch::channel(None);
+    let (_now, run_now) = mpsc::channel(1);
+    let hand_over = CancellationToken::new();
+    let strings = Strings { run_now, released, hand_over: hand_over.clone(), updates: tell };
+    let task = tokio::spawn(run(session, strings));
+    let compared = loop {
+        if let Update::Compared(compared) = updates.recv().await.expect("it goes on") {
+            break compared;
+        }
+    };
+    assert_eq!((compared.counts.left, compared.counts.copied), (7, 1));
+    assert_eq!(compared.memory.migrated, None, "nothing is said to be migrated");
+    assert!(compared.memory.synced_until.is_some(), "changes since are all there");
+    assert_eq!(target.keys(), ["k0001"]);
+    hand_over.cancel();
+    task.await.unwrap().unwrap();
 }

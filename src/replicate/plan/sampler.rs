@@ -70,7 +70,9 @@ impl Sampler {
             .chunks(2)
             .map(|pair| {
                 let mut both = Chunk::default();
-                pair.iter().for_each(|chunk| both.add(chunk));
+                for chunk in pair {
+                    both.add(chunk);
+                }
                 both
             })
             .collect();

@@ -45,6 +45,8 @@ pub struct Counts {
     pub inexact: u64,
     /// Left where they are: archived.
     pub skipped: u64,
+    /// Differences left as they are: the source has not changed since before.
+    pub left: u64,
     /// Objects that could be neither copied nor deleted.
     pub failed: u64,
     /// Objects that were not deleted, since they are more than may be.
@@ -201,6 +203,10 @@ impl Tally {
     /// A pair that differs in nothing but the ETag, as the copy of it did.
     pub(super) fn same(&self) {
         self.change(|counts| counts.alike += 1);
+    }
+
+    pub(super) fn left(&self) {
+        self.change(|counts| counts.left += 1);
     }
 
     fn skipped(&self, key: &str) {

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use crate::{
     api::{
         AcceptedBucket, AcceptedPair, BucketReplicationRule, Comparison, DeletedInHour, Finding, HeldDeletes,
-        HumanDuration, Migrated, MigrationProgress, ReplicationProgress, Share, VersionsKept,
+        HumanDuration, Migrated, MigrationPlan, MigrationProgress, ReplicationProgress, Share, VersionsKept,
     },
     replicate::follow::{self, Compared, Memory, Progress, Update},
     store::Versioning,
@@ -51,11 +51,11 @@ pub fn memory(known: &Comparison) -> Memory {
     }
 }
 
-impl From<(Update, AcceptedPair)> for Told<BucketReplicationRule> {
-    fn from((update, pair): (Update, AcceptedPair)) -> Self {
+impl From<(Update, AcceptedPair, Option<MigrationPlan>)> for Told<BucketReplicationRule> {
+    fn from((update, pair, plan): (Update, AcceptedPair, Option<MigrationPlan>)) -> Self {
         match update {
             Update::Progress(progress) => {
-                Self::Moved { movement: movement(&progress), progress: moving(&progress) }
+                Self::Moved { movement: movement(&progress), progress: moving(&progress, plan) }
             }
             Update::Compared(compared) => {
                 let counts = &compared.counts;
@@ -90,17 +90,18 @@ fn movement(progress: &Progress) -> Movement {
     }
 }
 
-fn moving(progress: &Progress) -> Option<ReplicationProgress> {
+fn moving(progress: &Progress, plan: Option<MigrationPlan>) -> Option<ReplicationProgress> {
     let share = |total, done| Share { total, done };
     let migration = progress.migration.map(|now| MigrationProgress {
         objects: share(now.objects, now.objects_done),
         bytes: share(now.bytes, now.bytes_done),
     });
-    if migration.is_none() && progress.pending == 0 {
+    let plan = plan.filter(|_| progress.waiting);
+    if migration.is_none() && plan.is_none() && progress.pending == 0 {
         return None;
     }
     let (pending, transferred_bytes) = (progress.pending, progress.transferred_bytes);
-    Some(ReplicationProgress { migration, pending, transferred_bytes })
+    Some(ReplicationProgress { migration, plan, pending, transferred_bytes })
 }
 
 fn findings(compared: &Compared) -> Vec<Finding> {
@@ -139,6 +140,7 @@ fn comparison(compared: Compared, pair: AcceptedPair) -> Comparison {
         target_objects: counts.target,
         differences: counts.missing + counts.unlike + counts.extra,
         failed: counts.failed,
+        left: counts.left,
         repaired,
         held: held.map(|follow::Held { since, objects, example }| HeldDeletes {
             since: Time(since),
