@@ -44,8 +44,9 @@ pub enum Kind {
     Written,
     /// An object, or a version of it, was deleted by someone.
     Removed,
-    /// The bucket's own lifecycle deleted the object. `MinIO` tells in the same words that it deleted an
-    /// older version: whether the current object is gone must be looked at in any case.
+    /// The bucket's own lifecycle deleted the object. `MinIO` tells in the same words, and with a version
+    /// too, that it deleted an older one or put a marker over the current one: whether the current object
+    /// is gone must be looked at in any case.
     Expired,
     /// Tags, grants, or a lock changed; the bytes did not.
     Attributes,
