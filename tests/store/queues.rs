@@ -47,7 +47,7 @@ impl Queue {
     fn options(&self) -> Options {
         let keys = Credentials::fixed("id", "secret");
         let options = Options::new(&self.url, REGION, BUCKET, keys);
-        Options { wait: Duration::from_secs(1), visibility: Duration::from_secs(2), ..options }
+        Options { wait: Duration::from_secs(1), visibility: Duration::from_secs(3), ..options }
     }
 
     async fn send(&self, body: &str) {
@@ -123,6 +123,24 @@ async fn c16_what_nobody_dealt_with_is_told_again() {
     let (again, told) = told(&mut feed).await;
     assert_eq!(again, "k");
     told.receipt.hand_in();
+    queue.becomes_empty().await;
+}
+
+#[tokio::test]
+async fn what_takes_long_is_not_told_again_meanwhile() {
+    let queue = Queue::new().await;
+    queue.send(&message(BUCKET, &["large", "larger"])).await;
+    let options = queue.options();
+    let three_times = options.visibility * 3;
+    let mut feed = Sqs::new(options);
+    let (_, large) = told(&mut feed).await;
+    let (_, larger) = told(&mut feed).await;
+    let begin = std::time::Instant::now();
+    while begin.elapsed() < three_times {
+        assert_eq!(next(&mut feed).await.unwrap(), Hint::Alive);
+    }
+    large.receipt.hand_in();
+    larger.receipt.hand_in();
     queue.becomes_empty().await;
 }
 

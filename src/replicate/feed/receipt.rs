@@ -1,7 +1,7 @@
 //! What a queue gets back for a hint.
 
 use std::sync::{
-    Arc,
+    Arc, Weak,
     atomic::{AtomicUsize, Ordering},
 };
 
@@ -21,6 +21,17 @@ struct Slip {
     done: mpsc::UnboundedSender<String>,
 }
 
+/// A message that someone holds a receipt of.
+#[derive(Debug)]
+pub(super) struct Held(Weak<Slip>);
+
+impl Held {
+    /// The message's handle, until all its receipts are handed in or dropped.
+    pub(super) fn handle(&self) -> Option<String> {
+        self.0.upgrade().map(|slip| slip.handle.clone())
+    }
+}
+
 impl Receipt {
     /// Receipts for the hints of one message. When all are handed in, `done` gets its handle; there are
     /// never more handles under way than messages that the queue has given out.
@@ -28,9 +39,9 @@ impl Receipt {
         handle: String,
         hints: usize,
         done: mpsc::UnboundedSender<String>,
-    ) -> impl Iterator<Item = Self> {
+    ) -> (Held, impl Iterator<Item = Self>) {
         let slip = Arc::new(Slip { open: AtomicUsize::new(hints), handle, done });
-        std::iter::repeat_n(slip, hints).map(|slip| Self(vec![slip]))
+        (Held(Arc::downgrade(&slip)), std::iter::repeat_n(slip, hints).map(|slip| Self(vec![slip])))
     }
 
     /// Takes another one in: both hints are dealt with at once.
@@ -56,14 +67,17 @@ mod tests {
     #[test]
     fn a_message_is_done_when_all_its_hints_are() {
         let (done, mut handles) = mpsc::unbounded_channel();
-        let mut first: Vec<_> = Receipt::of_message("first".into(), 3, done.clone()).collect();
-        let mut second = Receipt::of_message("second".into(), 1, done).next().unwrap();
+        let (held, receipts) = Receipt::of_message("first".into(), 3, done.clone());
+        let mut first: Vec<_> = receipts.collect();
+        let mut second = Receipt::of_message("second".into(), 1, done).1.next().unwrap();
         first.remove(0).hand_in();
+        assert_eq!(held.handle().as_deref(), Some("first"));
         drop(first.remove(0));
         second.join(first.remove(0));
         second.hand_in();
         assert_eq!(handles.try_recv().unwrap(), "second");
         assert!(handles.try_recv().is_err(), "a dropped hint keeps its message in the queue");
+        assert_eq!(held.handle(), None, "and nobody holds it");
         Receipt::default().hand_in();
     }
 }

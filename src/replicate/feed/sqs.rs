@@ -1,6 +1,7 @@
 //! A queue of AWS in which S3 leaves what happens in a bucket, straight, by SNS or by `EventBridge`.
 //!
-//! A message stays in the queue until all its hints are handed in, so that a worker that dies loses none.
+//! A message stays in the queue until all its hints are handed in, so that a worker that dies loses none;
+//! until then it is kept from being told again, however long a large object takes.
 //! A queue serves one rule: messages about other buckets are taken out and passed over.
 
 use std::{collections::VecDeque, time::Duration};
@@ -11,16 +12,21 @@ use aws_sdk_sqs::{
     config::{Region, timeout::TimeoutConfig},
     error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
     operation::receive_message::ReceiveMessageError,
-    types::{DeleteMessageBatchRequestEntry, Message as Delivery},
+    types::{
+        ChangeMessageVisibilityBatchRequestEntry as Hold, DeleteMessageBatchRequestEntry as Done,
+        Message as Delivery,
+    },
 };
 use tokio::{sync::mpsc, task::JoinSet};
 
-use super::{Change, Feed, FeedError, FeedKind, Hint, Message, Receipt, Result, Told, Via, parse};
+use super::{
+    Change, Feed, FeedError, FeedKind, Hint, Message, Receipt, Result, Told, Via, parse, receipt::Held,
+};
 use crate::store::{credentials::Credentials, s3::CurrentKeys};
 
 /// As many as one request may ask for, or delete.
 const BATCH: usize = 10;
-/// What is read ahead of who handles it. What waits longer than the visibility timeout is told twice.
+/// What is read ahead of who handles it.
 const AHEAD: usize = 100;
 /// Tries to delete messages; the queue tells them again otherwise.
 const DELETIONS: u32 = 3;
@@ -35,14 +41,14 @@ pub struct Options {
     /// The bucket whose changes count.
     pub bucket: String,
     pub credentials: Credentials,
-    /// How long a message is ours; one that is not handed in by then is told again.
+    /// How long a message is ours without our saying so again; one whose worker died is told anew then.
     pub visibility: Duration,
     /// How long the queue waits for something to tell, at most 20 s.
     pub wait: Duration,
 }
 
 impl Options {
-    /// Five minutes for a hint to be dealt with, and the longest wait.
+    /// Two minutes until what a dead worker held is told again, and the longest wait.
     #[must_use]
     pub fn new(
         url: impl Into<String>,
@@ -55,7 +61,7 @@ impl Options {
             region: region.into(),
             bucket: bucket.into(),
             credentials,
-            visibility: Duration::from_mins(5),
+            visibility: Duration::from_mins(2),
             wait: Duration::from_secs(20),
         }
     }
@@ -76,7 +82,7 @@ pub struct Sqs {
 #[derive(Debug)]
 struct Open {
     told: mpsc::Receiver<Result<Told>>,
-    /// The reader and the deleter; both end with the feed.
+    /// The reader, the deleter and the holder; all end with the feed.
     _tasks: JoinSet<()>,
 }
 
@@ -95,9 +101,11 @@ impl Sqs {
         let queue = Queue::new(&self.options)?;
         let (handles, done) = mpsc::unbounded_channel();
         let (teller, mut told) = mpsc::channel(AHEAD);
+        let (holder, held) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
         tasks.spawn(queue.clone().forget(done));
-        tasks.spawn(queue.read(teller, handles));
+        tasks.spawn(queue.clone().hold(held));
+        tasks.spawn(queue.read(teller, Out { handles, holder }));
         // The first answer comes at once, whatever the queue holds.
         if let Some(first) = told.recv().await {
             let first = first?;
@@ -138,6 +146,15 @@ impl Feed for Sqs {
     }
 }
 
+/// Where messages go that are given out. Neither holds more than the queue gives out: 120,000.
+#[derive(Debug)]
+struct Out {
+    /// Handles of messages that are dealt with.
+    handles: mpsc::UnboundedSender<String>,
+    /// Messages that aren't.
+    holder: mpsc::UnboundedSender<Held>,
+}
+
 #[derive(Clone, Debug)]
 struct Queue {
     client: Client,
@@ -173,7 +190,7 @@ impl Queue {
     }
 
     /// Reads until the feed is gone or the queue fails.
-    async fn read(self, teller: mpsc::Sender<Result<Told>>, handles: mpsc::UnboundedSender<String>) {
+    async fn read(self, teller: mpsc::Sender<Result<Told>>, out: Out) {
         let mut wait = Duration::ZERO;
         loop {
             match self.receive(wait).await {
@@ -183,7 +200,7 @@ impl Queue {
                     }
                 }
                 Ok(messages) => {
-                    for told in messages.into_iter().flat_map(|m| self.open(m, &handles)) {
+                    for told in messages.into_iter().flat_map(|m| self.open(m, &out)) {
                         if teller.send(Ok(told)).await.is_err() {
                             return;
                         }
@@ -230,7 +247,7 @@ impl Queue {
     }
 
     /// What a message tells. One that tells nothing is done at once.
-    fn open(&self, message: Delivery, handles: &mpsc::UnboundedSender<String>) -> Vec<Told> {
+    fn open(&self, message: Delivery, out: &Out) -> Vec<Told> {
         let hints: Vec<Hint> = match parse(message.body.unwrap_or_default().as_bytes(), Via::Pushed) {
             Ok(Message::Changes(changes)) => self.ours(changes).map(Hint::Changed).collect(),
             Ok(Message::Unconfirmed { .. }) => Vec::new(),
@@ -238,11 +255,12 @@ impl Queue {
         };
         let handle = message.receipt_handle.unwrap_or_default();
         if hints.is_empty() {
-            // The deleter lives as long as the reader.
-            handles.send(handle).ok();
+            // The deleter and the holder live as long as the reader.
+            out.handles.send(handle).ok();
             return Vec::new();
         }
-        let receipts = Receipt::of_message(handle, hints.len(), handles.clone());
+        let (held, receipts) = Receipt::of_message(handle, hints.len(), out.handles.clone());
+        out.holder.send(held).ok();
         hints.into_iter().zip(receipts).map(|(hint, receipt)| Told { hint, receipt }).collect()
     }
 
@@ -258,6 +276,45 @@ impl Queue {
             );
             None
         })
+    }
+
+    /// Says again and again of messages that are not dealt with yet that they are ours.
+    async fn hold(self, mut given_out: mpsc::UnboundedReceiver<Held>) {
+        let mut held = Vec::new();
+        let mut beat = tokio::time::interval(self.options.visibility / 3);
+        loop {
+            beat.tick().await;
+            let old = held.len();
+            while let Ok(message) = given_out.try_recv() {
+                held.push(message);
+            }
+            // What was given out since the last beat has most of its time left.
+            let (mut at, mut handles) = (0, Vec::new());
+            held.retain(|message: &Held| {
+                let handle = message.handle();
+                let is_held = handle.is_some();
+                handles.extend(handle.filter(|_| at < old));
+                at += 1;
+                is_held
+            });
+            for some in handles.chunks(BATCH) {
+                self.keep(some).await;
+            }
+        }
+    }
+
+    async fn keep(&self, handles: &[String]) {
+        let seconds = i32::try_from(self.options.visibility.as_secs()).unwrap_or(i32::MAX);
+        let entry = |(i, handle): (usize, &String)| {
+            let entry = Hold::builder().id(i.to_string()).receipt_handle(handle);
+            entry.visibility_timeout(seconds).build().ok()
+        };
+        let entries = handles.iter().enumerate().filter_map(entry).collect();
+        let request = self.client.change_message_visibility_batch().queue_url(&self.options.url);
+        if let Err(error) = request.set_entries(Some(entries)).send().await {
+            // The next beat comes in time; after that the queue tells them again, which does no harm.
+            tracing::debug!(error = %DisplayErrorContext(&error), "messages are not held");
+        }
     }
 
     /// Takes messages out of the queue as they are done.
@@ -278,7 +335,7 @@ impl Queue {
     /// Deletes messages; gives back those that could not be.
     async fn delete(&self, handles: Vec<String>) -> Vec<String> {
         let entry = |(i, handle): (usize, &String)| {
-            DeleteMessageBatchRequestEntry::builder().id(i.to_string()).receipt_handle(handle).build().ok()
+            Done::builder().id(i.to_string()).receipt_handle(handle).build().ok()
         };
         let entries = handles.iter().enumerate().filter_map(entry).collect();
         let request = self.client.delete_message_batch().queue_url(&self.options.url);
