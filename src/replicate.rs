@@ -11,6 +11,7 @@ pub mod lifecycle;
 mod listing;
 pub mod live;
 mod merge;
+pub mod mutual;
 pub mod pace;
 mod place;
 pub mod plan;

@@ -79,7 +79,7 @@ struct Versions {
 
 impl Versions {
     fn of(root: &Root) -> Self {
-        let request = ListVersionsRequest { prefix: root.prefix.clone(), marker: None };
+        let request = ListVersionsRequest { prefix: root.prefix.clone(), marker: None, max_keys: None };
         Self { store: Arc::clone(&root.store), request, page: VecDeque::new(), done: false }
     }
 
@@ -167,7 +167,7 @@ impl Purge {
     }
 
     async fn delete_versions(&mut self, prefix: &str, wanted: impl Fn(&ObjectVersion) -> bool) -> Result<()> {
-        let mut request = ListVersionsRequest { prefix: prefix.to_owned(), marker: None };
+        let mut request = ListVersionsRequest { prefix: prefix.to_owned(), marker: None, max_keys: None };
         loop {
             let page = self.root.store.list_versions(&request).await.map_err(at_target)?;
             let reached_other = page.versions.iter().any(|version| !wanted(version));
@@ -206,7 +206,7 @@ impl Purge {
         let generations = format!("{folder}generations/");
         let records =
             |version: &ObjectVersion| !version.key.starts_with(&generations) && version.key != service;
-        let mut request = ListVersionsRequest { prefix: folder.clone(), marker: None };
+        let mut request = ListVersionsRequest { prefix: folder.clone(), marker: None, max_keys: None };
         loop {
             let page = self.root.store.list_versions(&request).await.map_err(at_target)?;
             for version in page.versions.iter().filter(|version| records(version)) {

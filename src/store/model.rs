@@ -204,6 +204,8 @@ pub struct ListVersionsRequest {
     pub prefix: String,
     /// Continuation of an earlier page.
     pub marker: Option<VersionMarker>,
+    /// At most this many versions; `None` = the store's own maximum (1000).
+    pub max_keys: Option<u32>,
 }
 
 /// Where the next page of versions begins.
@@ -222,10 +224,12 @@ pub struct ObjectVersion {
     pub is_delete_marker: bool,
     /// Bytes; 0 for a delete marker.
     pub size: u64,
+    /// Empty for a delete marker.
+    pub etag: ETag,
     pub modified: Timestamp,
 }
 
-/// One page of versions.
+/// One page of versions, those of a key newest first.
 #[derive(Clone, Debug, Default)]
 pub struct VersionPage {
     pub versions: Vec<ObjectVersion>,

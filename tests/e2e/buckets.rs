@@ -99,7 +99,7 @@ pub fn delete(bucket: &Bucket, key: &str) {
 /// Number of versions and delete markers under a prefix.
 pub fn versions(bucket: &Bucket, prefix: &str) -> usize {
     bucket.runtime.block_on(async {
-        let mut request = ListVersionsRequest { prefix: prefix.to_owned(), marker: None };
+        let mut request = ListVersionsRequest { prefix: prefix.to_owned(), ..ListVersionsRequest::default() };
         let mut count = 0;
         loop {
             let page = bucket.store.list_versions(&request).await.expect("a page");

@@ -204,7 +204,10 @@ impl ObjectStore for MemoryStore {
     }
 
     async fn list_versions(&self, request: &ListVersionsRequest) -> Result<VersionPage> {
-        let page = |inner: &mut Inner| Ok(inner.state.list_versions(request, inner.page_size));
+        let page = |inner: &mut Inner| {
+            let most = request.max_keys.map_or(inner.page_size, |m| inner.page_size.min(m as usize)).max(1);
+            Ok(inner.state.list_versions(request, most))
+        };
         Ok(self.request(Verb::ListVersions, &request.prefix, page).await?.0)
     }
 

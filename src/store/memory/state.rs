@@ -314,6 +314,7 @@ fn version_rows<'a>((key, versions): (&'a String, &'a Vec<Version>)) -> impl Ite
         is_latest: i == 0,
         is_delete_marker: v.body.is_none(),
         size: v.size(),
+        etag: v.etag.clone(),
         modified: v.modified,
     })
 }

@@ -13,11 +13,11 @@ use super::{
     S3Store,
     attributes::{etag, moment},
     trouble::{Kind, Trouble},
-    wire::{Call, page},
+    wire::{Call, page, versions},
 };
 use crate::store::{
-    ListPage, ListRequest, ListVersionsRequest, ObjectStore, ObjectVersion, OpenUpload, Result, UploadId,
-    UploadedPart, VersionMarker, VersionPage,
+    ListPage, ListRequest, ListVersionsRequest, ObjectStore, OpenUpload, Result, UploadId, UploadedPart,
+    VersionMarker, VersionPage,
 };
 
 impl S3Store {
@@ -39,47 +39,19 @@ impl S3Store {
     }
 
     pub(super) async fn version_page(&self, request: &ListVersionsRequest) -> Result<VersionPage> {
-        let marker = request.marker.clone();
         let list = || async {
-            let output = self
-                .client
-                .list_object_versions()
-                .bucket(self.bucket())
-                .encoding_type(EncodingType::Url)
-                .prefix(&request.prefix)
-                .set_key_marker(marker.as_ref().map(|m| m.key.clone()))
-                .set_version_id_marker(marker.as_ref().and_then(|m| m.version.clone()))
-                .customize()
-                .interceptor(Whole("ListVersionsResult"))
-                .send()
-                .await?;
-            let decode = decoder(output.encoding_type());
-            let mut versions = Vec::new();
-            for v in output.versions() {
-                versions.push(ObjectVersion {
-                    key: decode(v.key())?,
-                    version: v.version_id().unwrap_or("null").to_owned(),
-                    is_latest: v.is_latest().unwrap_or_default(),
-                    is_delete_marker: false,
-                    size: size(v.size())?,
-                    modified: moment(v.last_modified())?,
-                });
+            let call = Call::new(Method::GET, None).query("versions", "").query("encoding-type", "url");
+            let mut call = call.query("prefix", &request.prefix);
+            if let Some(VersionMarker { key, version }) = &request.marker {
+                call = call.query("key-marker", key);
+                if let Some(version) = version {
+                    call = call.query("version-id-marker", version);
+                }
             }
-            for m in output.delete_markers() {
-                versions.push(ObjectVersion {
-                    key: decode(m.key())?,
-                    version: m.version_id().unwrap_or("null").to_owned(),
-                    is_latest: m.is_latest().unwrap_or_default(),
-                    is_delete_marker: true,
-                    size: 0,
-                    modified: moment(m.last_modified())?,
-                });
+            if let Some(keys) = request.max_keys {
+                call = call.query("max-keys", keys.to_string());
             }
-            let place = next(output.is_truncated(), output.next_key_marker())?;
-            let version = output.next_version_id_marker().filter(|v| !v.is_empty()).map(str::to_owned);
-            let next =
-                place.map(|key| decode(Some(key))).transpose()?.map(|key| VersionMarker { key, version });
-            Ok(VersionPage { versions, next })
+            versions(self.wire.ask(call).await?.body())
         };
         self.repeat(None, list).await
     }

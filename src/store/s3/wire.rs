@@ -7,6 +7,7 @@ mod address;
 mod page;
 mod sign;
 mod transport;
+mod versions;
 mod xml;
 
 use std::time::Duration;
@@ -22,6 +23,7 @@ use jiff::Timestamp;
 
 pub(super) use page::page;
 pub(super) use transport::Transport;
+pub(super) use versions::versions;
 pub(super) use xml::Refusal;
 
 use address::Address;

@@ -1,0 +1,155 @@
+//! A page of `ListObjectVersions`: versions and delete markers in the order in which they came.
+
+use super::{
+    super::{
+        attributes::etag,
+        listing::{decode, garbled, next},
+        trouble::Trouble,
+    },
+    xml,
+};
+use crate::store::{ETag, ObjectVersion, VersionMarker, VersionPage};
+
+/// An entry as far as it was read.
+#[derive(Debug, Default)]
+struct Entry {
+    key: Option<String>,
+    version: Option<String>,
+    is_latest: bool,
+    size: Option<u64>,
+    etag: Option<ETag>,
+    modified: Option<jiff::Timestamp>,
+}
+
+/// What the page says of itself.
+#[derive(Debug, Default)]
+struct Head {
+    encoded: bool,
+    truncated: Option<bool>,
+    key: Option<String>,
+    version: Option<String>,
+}
+
+/// Reads a page: whole, or an error.
+pub(in super::super) fn versions(text: &[u8]) -> Result<VersionPage, Trouble> {
+    let (mut head, mut entry, mut versions) = (Head::default(), Entry::default(), Vec::new());
+    xml::read(text, "ListVersionsResult", |element| {
+        match (element.depth, element.name) {
+            (1, kind @ ("Version" | "DeleteMarker")) => {
+                versions.push(std::mem::take(&mut entry).whole(kind == "DeleteMarker")?);
+            }
+            (1, name) => head.read(name, element.text)?,
+            (2, name) => entry.read(name, element.text)?,
+            _ => {}
+        }
+        Ok(())
+    })?;
+    if head.encoded {
+        for version in &mut versions {
+            decode(&mut version.key)?;
+        }
+    }
+    Ok(VersionPage { versions, next: head.next()? })
+}
+
+impl Head {
+    fn read(&mut self, name: &str, text: &str) -> Result<(), Trouble> {
+        let neither = |_| garbled("IsTruncated is neither true nor false");
+        match name {
+            "IsTruncated" => self.truncated = Some(text.parse().map_err(neither)?),
+            "NextKeyMarker" => self.key = Some(text.to_owned()),
+            "NextVersionIdMarker" => self.version = Some(text.to_owned()).filter(|text| !text.is_empty()),
+            "EncodingType" => self.encoded = text == "url",
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn next(self) -> Result<Option<VersionMarker>, Trouble> {
+        let Some(key) = next(self.truncated, self.key.as_deref())? else { return Ok(None) };
+        let mut key = key.to_owned();
+        if self.encoded {
+            decode(&mut key)?;
+        }
+        Ok(Some(VersionMarker { key, version: self.version }))
+    }
+}
+
+impl Entry {
+    fn read(&mut self, name: &str, text: &str) -> Result<(), Trouble> {
+        match name {
+            "Key" => self.key = Some(text.to_owned()),
+            "VersionId" => self.version = Some(text.to_owned()).filter(|text| !text.is_empty()),
+            "IsLatest" => self.is_latest = text == "true",
+            "Size" => self.size = text.parse().ok(),
+            "ETag" => self.etag = Some(etag(Some(text))?),
+            "LastModified" => self.modified = text.parse().ok(),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn whole(self, is_delete_marker: bool) -> Result<ObjectVersion, Trouble> {
+        let nothing = is_delete_marker.then(|| (0, ETag(String::new())));
+        let (size, etag) = match (nothing, self.size, self.etag) {
+            (Some(nothing), _, _) => nothing,
+            (None, Some(size), Some(etag)) => (size, etag),
+            (None, None, _) => return Err(garbled("an entry has no size")),
+            (None, _, None) => return Err(garbled("an entry has no ETag")),
+        };
+        Ok(ObjectVersion {
+            key: self.key.filter(|key| !key.is_empty()).ok_or_else(|| garbled("an entry has no key"))?,
+            version: self.version.unwrap_or_else(|| "null".to_owned()),
+            is_latest: self.is_latest,
+            is_delete_marker,
+            size,
+            etag,
+            modified: self.modified.ok_or_else(|| garbled("an entry has no time of change"))?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: &str = "<?xml version=\"1.0\"?><ListVersionsResult><Name>b</Name><Prefix></Prefix>\
+        <KeyMarker></KeyMarker><VersionIdMarker></VersionIdMarker><EncodingType>url</EncodingType>\
+        <DeleteMarker><Key>a%2Bb+c</Key><VersionId>3</VersionId><IsLatest>true</IsLatest>\
+        <LastModified>2026-11-21T02:14:08Z</LastModified><Owner><ID>x</ID></Owner></DeleteMarker>\
+        <Version><ETag>&#34;abc&#34;</ETag><Key>a%2Bb+c</Key><VersionId>2</VersionId><IsLatest>false</IsLatest>\
+        <LastModified>2026-11-21T02:14:08Z</LastModified><Size>12</Size><StorageClass>STANDARD</StorageClass></Version>\
+        <IsTruncated>true</IsTruncated><NextKeyMarker>a%2Bb+c</NextKeyMarker>\
+        <NextVersionIdMarker>2</NextVersionIdMarker></ListVersionsResult>";
+
+    #[test]
+    fn c08_markers_and_versions_of_one_second_keep_their_order() {
+        let page = versions(PAGE.as_bytes()).unwrap();
+        let told =
+            |v: &ObjectVersion| (v.key.clone(), v.version.clone(), v.is_delete_marker, v.is_latest, v.size);
+        let key = "a+b c".to_owned();
+        assert_eq!(
+            page.versions.iter().map(told).collect::<Vec<_>>(),
+            [(key.clone(), "3".to_owned(), true, true, 0), (key.clone(), "2".to_owned(), false, false, 12)]
+        );
+        assert_eq!(page.versions[1].etag.0, "abc");
+        assert_eq!(page.next, Some(VersionMarker { key, version: Some("2".to_owned()) }));
+    }
+
+    #[test]
+    fn b18_what_is_no_page_of_versions_is_an_error_and_never_an_empty_one() {
+        for (what, text) in [
+            ("nothing", String::new()),
+            ("a root without an end", "<ListVersionsResult/>".to_owned()),
+            ("another document", PAGE.replace("ListVersionsResult", "ListBucketResult")),
+            ("no place to go on at", PAGE.replace("<NextKeyMarker>a%2Bb+c</NextKeyMarker>", "")),
+            ("no size", PAGE.replace("<Size>12</Size>", "")),
+            ("no tag", PAGE.replace("<ETag>&#34;abc&#34;</ETag>", "")),
+            ("no key", PAGE.replace("<Key>a%2Bb+c</Key>", "")),
+            ("no time", PAGE.replace("2026-11-21T02:14:08Z", "soon")),
+            ("cut short", PAGE[..PAGE.len() - 30].to_owned()),
+        ] {
+            assert!(versions(text.as_bytes()).is_err(), "{what}");
+        }
+    }
+}
