@@ -27,4 +27,4 @@ pub use listing::{Listing, Pages};
 pub use merge::{Complete, Difference, Merge, Step};
 pub use place::same_place;
 pub use range::{KeyRange, split};
-pub use settle::{KnownAlike, Looked, Settled, Settler};
+pub use settle::{Common, Looked, Settled, Settler};

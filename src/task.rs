@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::api::{Addressing, ObjectStoreSpec};
+use crate::api::{Addressing, Feed, ObjectStoreSpec};
 
 pub use indexes::Indexes;
 
@@ -185,6 +185,8 @@ pub struct ReplicateTask {
     /// Objects, and percentage of the target's, that may be deleted in an hour; beyond both they are held.
     pub delete_count: u64,
     pub delete_percent: u8,
+    /// How changes are heard of.
+    pub feed: Feed,
     /// Length of the shift.
     pub seconds: u64,
     /// What the source holds unchanged since before this moment is left as it is.

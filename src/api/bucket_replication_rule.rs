@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Comparison, Credentials, MigrationPlan, Observed, PlanEnded, RateLimits, ReplicationProgress, RunRequest,
-    Served, Share, WorkerSpec, comparison,
+    Comparison, Credentials, FeedStatus, MigrationPlan, Observed, PlanEnded, RateLimits, ReplicationProgress,
+    RunRequest, Served, Share, WorkerSpec, comparison,
 };
 
 /// Replicates a bucket's objects to a bucket in another region, in one direction. Objects of the same name at the target are overwritten.
@@ -62,6 +62,7 @@ use super::{
         priority = "1",
         description = "Time from one comparison of the buckets to the next."
     ),
+    printcolumn(name = "Feed", type_ = "string", json_path = ".status.feed.kind", priority = "1"),
     printcolumn(name = "Failed", type_ = "integer", json_path = ".status.counts.failed", priority = "1"),
     printcolumn(name = "Held", type_ = "integer", json_path = ".status.counts.held", priority = "1"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
@@ -87,6 +88,9 @@ pub struct BucketReplicationRuleSpec {
     /// How many objects an hour may be deleted at the target without being asked for.
     #[serde(default)]
     pub delete_budget: DeleteBudget,
+    /// How changes are heard of between two comparisons.
+    #[serde(default)]
+    pub feed: Feed,
     /// Ceilings of what the worker may use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limits: Option<RateLimits>,
@@ -152,6 +156,18 @@ pub enum DeletePropagation {
     Keep,
 }
 
+/// How changes are heard of. Whatever is heard is only a hint which object to look at: comparisons of both buckets find what was not heard of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Feed {
+    /// `Listen` where the source store can be listened to, else `Poll`.
+    #[default]
+    Auto,
+    /// Over a request to the source store that stays open (MinIO, RustFS): within milliseconds.
+    Listen,
+    /// Not at all: each comparison finds what has changed since the one before.
+    Poll,
+}
+
 /// How many objects may be deleted at the target in an hour. Deletes beyond both limits are held until somebody releases them; everything else goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -201,6 +217,9 @@ pub struct BucketReplicationRuleStatus {
     /// How far changes have been dealt with, leaving aside objects that failed and deletes that are held: an estimate. Gone while nothing is replicated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live_time_point: Option<Time>,
+    /// How changes are heard of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feed: Option<FeedStatus>,
     /// What the comparisons found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counts: Option<ReplicationCounts>,

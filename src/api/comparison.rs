@@ -51,6 +51,9 @@ pub struct Comparison {
     /// Objects deleted in the current hour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted: Option<DeletedInHour>,
+    /// How changes are heard of between comparisons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feed: Option<FeedStatus>,
     /// Whether the source bucket keeps versions.
     pub source_versions: VersionsKept,
     /// Whether the target bucket keeps versions.
@@ -77,6 +80,30 @@ impl Measure for Comparison {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
 pub(super) const fn is_zero(count: &u64) -> bool {
     *count == 0
+}
+
+/// How a worker hears of changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FeedStatus {
+    /// `Listen`, `Webhook`, `SQS` or `Poll`.
+    pub kind: String,
+    /// Why it is this one.
+    pub why: String,
+}
+
+/// A feed at work.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LiveProgress {
+    /// What it told up to this moment is dealt with, but for what failed: an estimate, feeds lose things.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Time>,
+    /// Keys that it named and that are not dealt with yet.
+    pub waiting: u64,
+    /// Why nothing is heard at the moment; comparisons go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
 }
 
 /// A migration that is over.
@@ -114,13 +141,13 @@ pub struct DeletedInHour {
     pub objects: u64,
 }
 
-/// Whether a bucket keeps versions.
+/// Whether a bucket keeps versions. Not `Yes` and `No`: YAML takes these for truth values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum VersionsKept {
     /// Every overwritten or deleted object stays as a version.
-    Yes,
+    Kept,
     /// They are lost.
-    No,
+    Lost,
     /// The credentials don't let us see it.
     Unknown,
 }
@@ -135,6 +162,9 @@ pub struct ReplicationProgress {
     /// The plan of a large history, while pods of its own copy it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<MigrationPlan>,
+    /// The feed, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<LiveProgress>,
     /// Differences found and not settled yet.
     pub pending: u64,
     /// Bytes sent to the target by this run.

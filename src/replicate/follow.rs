@@ -1,17 +1,22 @@
 //! Keeps a bucket in line with another: compares both again and again, as often as listing them may cost.
 
+mod dealing;
 mod engine;
 mod memory;
 mod others;
+mod purse;
 
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::sweep::{Counts, Examples};
-use crate::store::{ObjectStore, Side, Versioning};
+use super::{
+    feed::{self, FeedError},
+    sweep::{Counts, Examples},
+};
+use crate::store::{Listens, ObjectStore, Side, Versioning};
 pub use memory::{Held, Memory, Migrated, Spent};
 pub use others::{Nobody, Others};
 
@@ -21,9 +26,11 @@ pub struct Session {
     pub target: Arc<dyn ObjectStore>,
     /// The target's bucket as the source's endpoint has it, if it has one: to find out that both are one store.
     pub target_at_source: Arc<dyn ObjectStore>,
+    /// The source, where its store may tell of changes.
+    pub listens: Arc<dyn Listens>,
     pub config: Config,
-    /// What earlier runs knew.
-    pub memory: Memory,
+    /// What earlier runs knew after their last comparison; `None`: there was none.
+    pub memory: Option<Memory>,
     /// Who brings over a large history in our place.
     pub others: Arc<dyn Others>,
 }
@@ -42,6 +49,8 @@ pub struct Config {
     pub bytes_per_second: Option<u64>,
     /// Ceiling of requests a second over both stores; `None` = no ceiling.
     pub requests_per_second: Option<u32>,
+    /// How changes are heard of.
+    pub feed: feed::Choice,
     /// Least time from one comparison to the next.
     pub least_period: Duration,
     /// A run without any progress for this long ends itself with [`Error::Stuck`].
@@ -60,18 +69,21 @@ pub struct Strings {
 }
 
 /// What a run tells while it runs.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Update {
     /// Something moves; sampled.
     Progress(Progress),
     /// Everything was compared once.
     Compared(Box<Compared>),
+    /// Deletes were drawn on the budget. `written` is to be answered when that is noted where the next run
+    /// finds it; dropped, nothing is deleted.
+    Drawn { spent: Spent, written: oneshot::Sender<()> },
     /// A comparison failed; it is tried again after a pause unless the error is permanent.
     Failed { side: Option<Side>, reason: &'static str, message: String, permanent: bool },
 }
 
 /// Movement in the current comparison.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Of what the source held when it was counted, while that is not all at the target.
     pub migration: Option<MigrationProgress>,
@@ -87,6 +99,21 @@ pub struct Progress {
     pub contact: bool,
     /// Others bring over what the source held; it is compared once they have ended.
     pub waiting: bool,
+    /// The feed, if there is one.
+    pub live: Option<Live>,
+}
+
+/// How far a feed is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Live {
+    /// What it told up to then is dealt with: an estimate. `None`: it has told nothing yet.
+    pub until: Option<Timestamp>,
+    /// Keys that it named and that are not dealt with yet.
+    pub waiting: u64,
+    /// Keys of this run that were copied or deleted since it named them.
+    pub handled: u64,
+    /// Why nothing is heard at the moment.
+    pub trouble: Option<String>,
 }
 
 /// How much of what the source held is at the target.
@@ -113,6 +140,15 @@ pub struct Compared {
     /// Whether the buckets keep versions; `None`: the credentials don't let us see it.
     pub source_versioning: Option<Versioning>,
     pub target_versioning: Option<Versioning>,
+    pub feed: Heard,
+}
+
+/// How changes are heard of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heard {
+    pub kind: feed::FeedKind,
+    /// A sentence for the user on why it is this one.
+    pub why: String,
 }
 
 /// A run ended.
@@ -120,6 +156,8 @@ pub struct Compared {
 pub enum Error {
     #[error(transparent)]
     Replicate(#[from] super::Error),
+    #[error(transparent)]
+    Feed(#[from] FeedError),
     /// What is written through one end is seen through the other.
     #[error(
         "{0} is seen through the source's endpoint as well: both ends are one store; correct the endpoint of one Region"
@@ -135,6 +173,7 @@ impl Error {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Replicate(error) => error.reason(),
+            Self::Feed(error) => error.reason(),
             Self::SameStore(_) => "SameStore",
             Self::Stuck(_) => "Stuck",
         }
@@ -145,6 +184,7 @@ impl Error {
     pub fn is_permanent(&self) -> bool {
         match self {
             Self::Replicate(error) => error.is_permanent(),
+            Self::Feed(error) => error.is_permanent(),
             Self::SameStore(_) => true,
             Self::Stuck(_) => false,
         }
@@ -155,6 +195,7 @@ impl Error {
     pub fn side(&self) -> Option<Side> {
         match self {
             Self::Replicate(error) => Some(error.side()),
+            Self::Feed(_) => Some(Side::Source),
             Self::SameStore(_) | Self::Stuck(_) => None,
         }
     }
@@ -172,13 +213,15 @@ pub async fn run(session: Session, strings: Strings) -> Result<(), Error> {
     let stuck_after = session.config.stuck_after;
     let Strings { run_now, released, hand_over, updates } = strings;
     let engine = tokio::select! {
-        engine = engine::Engine::open(session) => engine?,
+        opened = engine::Engine::open(session, released.clone(), updates.clone()) => opened?,
         () = hand_over.cancelled() => return Ok(()),
     };
+    let (engine, feed) = engine;
     tokio::select! {
         ended = engine.shift(run_now, released, &updates) => ended,
         () = hand_over.cancelled() => Ok(()),
         () = engine.until_stuck(stuck_after) => Err(Error::Stuck(stuck_after)),
+        () = engine.live(feed) => Ok(()),
         () = engine.tell(&updates) => Ok(()),
     }
 }

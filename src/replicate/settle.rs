@@ -1,12 +1,14 @@
 //! What becomes of one key: it is brought over, or taken away.
 
+mod busy;
+mod handled;
 mod known;
 
 use std::sync::Arc;
 
+use self::{busy::Busy, handled::Handled, known::KnownAlike};
 use super::{Copied, Copier, CopyRequest, Error, Outcome, Result, Skipped, listing::Listing};
 use crate::store::{self, ETag, Listed, Precondition, Side};
-pub use known::KnownAlike;
 
 /// Brings the target in line with the source, a key at a time. Shared by comparisons and feeds: both only say
 /// where to look.
@@ -15,7 +17,22 @@ pub struct Settler {
     source: Listing,
     target: Listing,
     copier: Copier,
-    known: Option<Arc<KnownAlike>>,
+    common: Arc<Common>,
+}
+
+/// What all who settle keys of one pair of buckets share.
+#[derive(Debug, Default)]
+pub struct Common {
+    known: KnownAlike,
+    busy: Busy,
+    handled: Handled,
+}
+
+impl Common {
+    /// A comparison begins: what a feed names from now on is none of its business.
+    pub(super) fn begin(&self) {
+        self.handled.forget();
+    }
 }
 
 /// What became of a key.
@@ -44,20 +61,19 @@ impl Settler {
     /// Keys are without the sides' prefixes.
     #[must_use]
     pub(super) fn new(source: Listing, target: Listing, copier: Copier) -> Self {
-        Self { source, target, copier, known: None }
+        Self { source, target, copier, common: Arc::default() }
     }
 
-    /// Remembers pairs that were copied for alike, though their `ETag`s differ.
+    /// Shares with others what is known of pairs and who is at work on which key.
     #[must_use]
-    pub(super) fn knows(self, known: Arc<KnownAlike>) -> Self {
-        Self { known: Some(known), ..self }
+    pub(super) fn sharing(self, common: Arc<Common>) -> Self {
+        Self { common, ..self }
     }
 
     /// True for a pair that differs in nothing but the `ETag`, as an earlier copy did.
     #[must_use]
     pub(super) fn is_known(&self, source: &Listed, target: &Listed) -> bool {
-        let known = |known: &Arc<KnownAlike>| known.contains(&source.key, &source.etag, &target.etag);
-        self.known.as_ref().is_some_and(known)
+        self.common.known.contains(&source.key, &source.etag, &target.etag)
     }
 
     /// Brings over what the source holds now: a listing is old when it arrives.
@@ -65,6 +81,10 @@ impl Settler {
     /// # Errors
     /// Of either side; the target is as it was.
     pub async fn bring(&self, listed: &Listed) -> Result<Settled> {
+        let _held = self.common.busy.hold(&listed.key).await;
+        if self.common.handled.contains(&listed.key) {
+            return Ok(Settled::Overtaken);
+        }
         let request = self.request(&listed.key, Some(listed.size));
         let outcome = self.copier.copy(&request).await?;
         self.settled(&listed.key, outcome).await
@@ -76,16 +96,21 @@ impl Settler {
     /// # Errors
     /// Of either side; the target is as it was.
     pub async fn look(&self, key: &str, attributes_only: bool) -> Result<Looked> {
+        let _held = self.common.busy.hold(key).await;
         let request = self.request(key, None);
         let outcome = if attributes_only {
             self.copier.update(&request).await?
         } else {
             self.copier.copy(&request).await?
         };
-        match outcome {
-            Outcome::Gone => Ok(Looked::Gone),
-            outcome => self.settled(key, outcome).await.map(Looked::Settled),
+        let looked = match outcome {
+            Outcome::Gone => Looked::Gone,
+            outcome => Looked::Settled(self.settled(key, outcome).await?),
+        };
+        if matches!(looked, Looked::Settled(Settled::Copied(_))) {
+            self.common.handled.insert(key);
         }
+        Ok(looked)
     }
 
     /// Takes away what is too much at the target: only what the source itself says is not there, and only what
@@ -94,6 +119,9 @@ impl Settler {
     /// # Errors
     /// Of either side; the target is as it was.
     pub async fn remove(&self, extra: &Listed) -> Result<Settled> {
+        if self.common.handled.contains(&extra.key) {
+            return Ok(Settled::Overtaken);
+        }
         self.clear(&extra.key, Some(&extra.etag)).await
     }
 
@@ -102,6 +130,7 @@ impl Settler {
     /// # Errors
     /// Of either side; the target is as it was.
     pub async fn clear(&self, key: &str, seen: Option<&ETag>) -> Result<Settled> {
+        let _held = self.common.busy.hold(key).await;
         let source_key = format!("{}{key}", self.source.prefix);
         let target_key = format!("{}{key}", self.target.prefix);
         match self.source.pages.head(&source_key).await {
@@ -120,6 +149,7 @@ impl Settler {
             Err(error) => Err(Error::target(error)),
             Ok(there) if seen.is_none_or(|seen| *seen == there.etag) => {
                 self.target.pages.delete(&target_key, None).await.map_err(Error::target)?;
+                self.common.handled.insert(key);
                 Ok(Settled::Deleted)
             }
             Ok(_) => Ok(Settled::Overtaken),
@@ -142,9 +172,8 @@ impl Settler {
                 Err(misspelt(Side::Target, &self.target, key))
             }
             Outcome::Copied(copied) => {
-                if let Some(known) = self.known.as_ref().filter(|_| copied.source_etag != copied.target_etag)
-                {
-                    known.insert(key, &copied.source_etag, &copied.target_etag);
+                if copied.source_etag != copied.target_etag {
+                    self.common.known.insert(key, &copied.source_etag, &copied.target_etag);
                 }
                 Ok(Settled::Copied(copied))
             }

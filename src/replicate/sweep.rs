@@ -13,14 +13,14 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::{
-    Copier, Error, KeyRange, KnownAlike, Result, Settler,
+    Common, Copier, Error, KeyRange, Result, Settler,
     listing::Listing,
     merge::{Complete, Difference, Merge, Step},
     plan::{Chunk, Sampler},
     range,
 };
 use crate::store::{self, Listed, ObjectStore};
-pub use budget::DeleteBudget;
+pub use budget::{Allowance, DeleteBudget};
 pub use report::{Counts, Examples, Failure, Report, Tally};
 
 /// Ranges for each one that is compared at a time: those that turn out short leave room for others.
@@ -61,7 +61,7 @@ pub struct Sweep {
     settler: Settler,
     action: Action,
     effort: Effort,
-    budget: Option<DeleteBudget>,
+    allowance: Option<Arc<dyn Allowance>>,
     since: Option<Timestamp>,
     within: Option<KeyRange>,
     samples: Option<Arc<Samples>>,
@@ -107,7 +107,7 @@ impl Sweep {
             settler,
             action,
             effort,
-            budget: None,
+            allowance: None,
             since: None,
             within: None,
             samples: None,
@@ -115,16 +115,23 @@ impl Sweep {
         }
     }
 
-    /// Deletes nothing at all if that would be more than the budget allows.
+    /// Deletes nothing at all if that would be more than is allowed.
     #[must_use]
-    pub fn deletes_within(self, budget: DeleteBudget) -> Self {
-        Self { budget: Some(budget), ..self }
+    pub fn deletes_within(self, allowance: Arc<dyn Allowance>) -> Self {
+        Self { allowance: Some(allowance), ..self }
     }
 
-    /// Takes pairs that an earlier sweep copied for alike, though their `ETag`s differ; adds its own.
+    /// Shares what is known of pairs of objects, and who is at work on which key, with other sweeps and feeds of
+    /// the same buckets.
     #[must_use]
-    pub fn knows(self, known: Arc<KnownAlike>) -> Self {
-        Self { settler: self.settler.knows(known), ..self }
+    pub fn sharing(self, common: Arc<Common>) -> Self {
+        Self { settler: self.settler.sharing(common), ..self }
+    }
+
+    /// Who deals with one key, as this sweep does.
+    #[must_use]
+    pub fn settler(&self) -> Settler {
+        self.settler.clone()
     }
 
     /// Leaves what the source holds unchanged since before a moment: what the target lacks of it is counted.
@@ -269,7 +276,13 @@ impl Sweep {
     /// All of them are counted before the first one goes: no more go than were counted.
     async fn delete_all(&self, extras: Vec<Extras>, tasks: &mpsc::Sender<Task>) -> Result<()> {
         let counts = self.tally.counts();
-        if self.budget.is_some_and(|budget| !budget.allows(counts.extra, counts.target)) {
+        // None are told of where they are to stay.
+        if extras.is_empty() {
+            return Ok(());
+        }
+        if let Some(allowance) = &self.allowance
+            && !allowance.draw(counts.extra, Some(counts.target)).await
+        {
             self.tally.held();
             return Ok(());
         }

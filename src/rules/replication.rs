@@ -266,7 +266,7 @@ fn is_one_store(rule: &BucketReplicationRule, pair: &AcceptedPair) -> bool {
 fn versioned(rule: &BucketReplicationRule) -> Option<bool> {
     let cycle = rule.observed()?.cycle.as_ref()?;
     let both = [cycle.source_versions, cycle.target_versions];
-    (!both.contains(&VersionsKept::Unknown)).then(|| both == [VersionsKept::Yes; 2])
+    (!both.contains(&VersionsKept::Unknown)).then(|| both == [VersionsKept::Kept; 2])
 }
 
 #[cfg(test)]

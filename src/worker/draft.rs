@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use tokio::sync::oneshot;
 
 use super::{Error, health::Movement};
 use crate::{
@@ -18,22 +19,26 @@ pub(super) const TEXT: usize = 1024;
 pub type Of<K> = Observed<<K as Served>::Cycle, <K as Served>::Progress>;
 
 /// What an engine tells, as the API spells it.
-#[derive(Debug)]
 pub enum Told<K: Served> {
     /// Something moved, or came to rest; the progress, while there is any to tell of.
     Moved { movement: Movement, progress: Option<K::Progress> },
     /// A cycle succeeded that began then.
     Done { began: Timestamp, cycle: Box<K::Cycle>, findings: Vec<Finding> },
+    /// Something of the last cycle is other than it was; `written` is to be answered once that is reported. Where no
+    /// cycle was reported there is nothing to change, and no answer.
+    Amended { change: Box<dyn FnOnce(&mut K::Cycle) + Send>, written: oneshot::Sender<()> },
     /// An attempt failed.
     Failed { side: Option<FailureSide>, reason: &'static str, message: String, permanent: bool },
 }
 
 /// Takes in what is told, gives reports out.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Draft<K: Served> {
     observed: Of<K>,
     /// The latest request, and when it was seen.
     requested: Option<(String, Timestamp)>,
+    /// To be answered when the report is written.
+    unwritten: Vec<oneshot::Sender<()>>,
 }
 
 impl<K: Served> Draft<K> {
@@ -50,7 +55,7 @@ impl<K: Served> Draft<K> {
             failure: None,
             findings: Vec::new(),
         };
-        Self { observed, requested: None }
+        Self { observed, requested: None, unwritten: Vec::new() }
     }
 
     /// A request for a cycle was seen: the next one that begins honours it.
@@ -63,6 +68,12 @@ impl<K: Served> Draft<K> {
         match told {
             Told::Moved { progress, movement: _ } => self.observed.progress = progress,
             Told::Done { began, cycle, findings } => self.done(began, *cycle, findings),
+            Told::Amended { change, written } => {
+                if let Some(cycle) = &mut self.observed.cycle {
+                    change(cycle);
+                    self.unwritten.push(written);
+                }
+            }
             Told::Failed { side, reason, message, permanent } => {
                 self.fail(side, reason, &message, permanent, now);
             }
@@ -83,6 +94,11 @@ impl<K: Served> Draft<K> {
     #[must_use]
     pub fn observed(&self) -> &Of<K> {
         &self.observed
+    }
+
+    /// Who waits for the report as it stands to be written.
+    pub fn take_unwritten(&mut self) -> Vec<oneshot::Sender<()>> {
+        std::mem::take(&mut self.unwritten)
     }
 
     fn done(&mut self, began: Timestamp, cycle: K::Cycle, findings: Vec<Finding>) {

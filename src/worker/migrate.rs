@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     replicate::{
-        KnownAlike, follow,
+        Common, follow,
         pace::{self, TICK},
         plan::{Plan, PlannedRange},
         sweep::{Action, Effort, Report, Sweep},
@@ -84,13 +84,13 @@ async fn copy(
     target: &Arc<dyn ObjectStore>,
     planned: &PlannedRange,
 ) -> Result<Report, Error> {
-    let known = Arc::<KnownAlike>::default();
+    let common = Arc::<Common>::default();
     let (mut copied, mut failures) = (0, 0);
     loop {
         let side = |store: &Arc<dyn ObjectStore>| (Arc::clone(store), String::new());
         let sweep = Sweep::new(side(source), side(target), Action::Copy, Effort::default())
             .within(planned.range.clone())
-            .knows(Arc::clone(&known));
+            .sharing(Arc::clone(&common));
         let swept = sweep.run().await;
         let pause = pace::pause(failures);
         failures += 1;

@@ -17,9 +17,12 @@ use super::{
     stores,
 };
 use crate::{
-    api::{BucketReplicationRule, Comparison, Served},
-    replicate::follow::{self, Config, Nobody, Others, Session, Strings, Update},
-    store::Side,
+    api::{BucketReplicationRule, Comparison, Feed, Served},
+    replicate::{
+        feed::Choice,
+        follow::{self, Config, Nobody, Others, Session, Strings, Update},
+    },
+    store::{ObjectStore, Side},
     task::{Owner, ReplicateTask, StoreLocation, Task},
 };
 
@@ -39,7 +42,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub async fn run(start: &Start, task: &Task, work: &ReplicateTask) -> Result<(), Error> {
     let client = report::client().await?;
     let known = known(client.clone(), &task.owner, work).await;
-    let memory = known.as_ref().map(told::memory).unwrap_or_default();
+    let memory = known.as_ref().map(told::memory);
     let lasting = Lasting::Shift(Duration::from_secs(work.seconds));
     let pair = told::pair(work);
     let engine = move |strings: run::Strings<(Update, _, _)>| {
@@ -89,13 +92,14 @@ async fn known(client: Client, owner: &Owner, work: &ReplicateTask) -> Option<Co
     cycle.filter(|cycle| cycle.pair == told::pair(work))
 }
 
-fn session(start: &Start, work: &ReplicateTask, memory: follow::Memory) -> Result<Session, Error> {
-    let open = |location: &StoreLocation, directory, side| stores::open(location, directory, side);
+fn session(start: &Start, work: &ReplicateTask, memory: Option<follow::Memory>) -> Result<Session, Error> {
     let aliased = StoreLocation { bucket: work.target.bucket.clone(), ..work.source.clone() };
+    let source = stores::open(&work.source, &start.mounts.source, Side::Source)?;
     Ok(Session {
-        source: open(&work.source, &start.mounts.source, Side::Source)?,
-        target: open(&work.target, &start.mounts.target, Side::Target)?,
-        target_at_source: Arc::clone(&open(&aliased, &start.mounts.source, Side::Source)?),
+        source: Arc::clone(&source) as Arc<dyn ObjectStore>,
+        listens: source,
+        target: stores::open(&work.target, &start.mounts.target, Side::Target)?,
+        target_at_source: stores::open(&aliased, &start.mounts.source, Side::Source)?,
         config: Config {
             deletes: work.deletes,
             delete_count: work.delete_count,
@@ -103,6 +107,11 @@ fn session(start: &Start, work: &ReplicateTask, memory: follow::Memory) -> Resul
             since: work.since,
             bytes_per_second: work.bytes_per_second,
             requests_per_second: work.requests_per_second,
+            feed: match work.feed {
+                Feed::Auto => Choice::Auto,
+                Feed::Listen => Choice::Listen,
+                Feed::Poll => Choice::Poll,
+            },
             least_period: LEAST_PERIOD,
             stuck_after: STUCK_AFTER,
         },

@@ -34,6 +34,15 @@ const LAST_ATTEMPTS: u32 = 3;
 pub struct Reporter<K: Served> {
     api: Api<K>,
     owner: Owner,
+    /// Told the number of the report that was written last.
+    written: watch::Sender<u64>,
+}
+
+/// A report, and its number among those of its run.
+#[derive(Clone, Debug)]
+pub struct Report<K: Served> {
+    pub number: u64,
+    pub observed: Of<K>,
 }
 
 /// What became of a report.
@@ -55,10 +64,10 @@ pub async fn client() -> Result<Client, Error> {
 }
 
 impl<K: Served> Reporter<K> {
-    /// Reports go to the task's owner.
+    /// Reports go to the task's owner; `written` is told the number of each that was written.
     #[must_use]
-    pub fn new(client: Client, owner: Owner) -> Self {
-        Self { api: Api::namespaced(client, &owner.namespace), owner }
+    pub fn new(client: Client, owner: Owner, written: watch::Sender<u64>) -> Self {
+        Self { api: Api::namespaced(client, &owner.namespace), owner, written }
     }
 
     /// Writes each report that differs from the one before, at most one in two seconds, until the
@@ -66,26 +75,29 @@ impl<K: Served> Reporter<K> {
     ///
     /// # Errors
     /// [`Error::Superseded`] when a later run has taken over, or the resource is gone.
-    pub async fn run(self, mut reports: watch::Receiver<Of<K>>) -> Result<(), Error> {
+    pub async fn run(self, mut reports: watch::Receiver<Report<K>>) -> Result<(), Error> {
         let mut last: Option<Of<K>> = None;
         loop {
-            let report = reports.borrow_and_update().clone();
+            let Report { number, observed: report } = reports.borrow_and_update().clone();
             let is_due = last.as_ref().is_none_or(|earlier| differs(earlier, &report));
             if is_due || idle_for_long(last.as_ref(), &report) {
                 match self.write(&report).await {
-                    Written::Yes => last = Some(report),
+                    Written::Yes => {
+                        last = Some(report);
+                        self.written.send_replace(number);
+                    }
                     Written::Superseded(why) => return Err(Error::Superseded(why)),
                     Written::NotYet(why) => tracing::warn!("report not written yet: {why}"),
                 }
             }
             sleep(PAUSE).await;
-            let pending = last.as_ref().is_none_or(|earlier| differs(earlier, &reports.borrow()));
+            let pending = last.as_ref().is_none_or(|earlier| differs(earlier, &reports.borrow().observed));
             if !pending && !matches!(tokio::time::timeout(IDLE, reports.changed()).await, Ok(Ok(())) | Err(_))
             {
                 return Ok(());
             }
             if reports.has_changed().is_err() {
-                let report = reports.borrow().clone();
+                let report = reports.borrow().observed.clone();
                 return self.write_last(last.as_ref(), &report).await;
             }
         }
@@ -112,6 +124,7 @@ impl<K: Served> Reporter<K> {
             Ok(Err(kube::Error::Api(status))) if status.is_not_found() => {
                 Written::Superseded(format!("{} is gone", self.name()))
             }
+            Ok(Err(kube::Error::Api(status))) => Written::NotYet(status.message),
             Ok(Err(error)) => Written::NotYet(error.to_string()),
             Err(_) => Written::NotYet(format!("no answer within {PATIENCE:?}")),
         }

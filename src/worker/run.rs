@@ -5,16 +5,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Error, Start,
-    draft::{Draft, Of, Told},
+    draft::{Draft, Told},
     health::{self, Health},
-    report::{self, Reporter},
+    report::{self, Report, Reporter},
     wake::{self, News},
 };
 use crate::{
@@ -59,7 +59,12 @@ pub enum Lasting {
 /// A run of a kind: its report, and who reads it.
 pub struct Run<K: Served> {
     draft: Draft<K>,
-    reports: watch::Sender<Of<K>>,
+    reports: watch::Sender<Report<K>>,
+    /// Number of the report that was written last.
+    written: watch::Receiver<u64>,
+    /// Who waits for which report to be written.
+    waiting: Vec<(u64, oneshot::Sender<()>)>,
+    number: u64,
     health: Health,
     news: mpsc::Receiver<News>,
     reporter: JoinHandle<Result<(), Error>>,
@@ -84,11 +89,14 @@ where
 {
     let client = report::client().await?;
     let draft = Draft::<K>::new(&start.run_id, owner.generation, known, Timestamp::now());
-    let (reports, newest_report) = watch::channel(draft.observed().clone());
-    let reporter = tokio::spawn(Reporter::<K>::new(client.clone(), owner.clone()).run(newest_report));
+    let (reports, newest_report) = watch::channel(Report { number: 0, observed: draft.observed().clone() });
+    let (note_written, written) = watch::channel(0);
+    let reporter =
+        tokio::spawn(Reporter::<K>::new(client.clone(), owner.clone(), note_written).run(newest_report));
     let (tell, news) = mpsc::channel(1);
     let watching = tokio::spawn(wake::watch::<K>(client, owner.clone(), start.run_id.clone(), tell));
-    let run = Run { draft, reports, health: health.clone(), news, reporter };
+    let (waiting, number, health_of_run) = (Vec::new(), 0, health.clone());
+    let run = Run { draft, reports, written, waiting, number, health: health_of_run, news, reporter };
     let ended = tokio::select! {
         ended = run.until_over(lasting, engine) => ended,
         broken = health::serve(health, start.listen) => Err(broken),
@@ -155,6 +163,7 @@ impl<K: Served> Run<K> {
                     return ended.map_err(|e| Error::Broken(e.to_string()))?;
                 }
                 Some(update) = told.recv() => self.take(update.into()),
+                Ok(()) = self.written.changed() => self.answer(),
                 news = self.news.recv() => match news {
                     Some(News::Requested(value)) => {
                         self.draft.request(&value, Timestamp::now());
@@ -201,14 +210,26 @@ impl<K: Served> Run<K> {
             }
             Told::Done { .. } => self.health.succeed(),
             Told::Moved { movement, .. } => self.health.follow(*movement),
+            Told::Amended { .. } => {}
         }
         self.draft.take(told, Timestamp::now());
         self.publish();
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
+        self.number += 1;
+        self.waiting.extend(self.draft.take_unwritten().into_iter().map(|one| (self.number, one)));
         // Without a receiver the reporter has ended, which the loop sees by itself.
-        self.reports.send_replace(self.draft.observed().clone());
+        self.reports.send_replace(Report { number: self.number, observed: self.draft.observed().clone() });
+    }
+
+    /// Answers those whose report was written.
+    fn answer(&mut self) {
+        let written = *self.written.borrow_and_update();
+        for (_, one) in self.waiting.extract_if(.., |(number, _)| *number <= written) {
+            // Whoever asked may have gone.
+            one.send(()).ok();
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
     api,
     backup::{self, catalog::Format, sync::Place},
     store::{
-        ObjectStore, Side,
+        Side,
         credentials::Credentials,
         s3::{Addressing, S3Config, S3Store},
     },
@@ -17,11 +17,7 @@ use crate::{
 ///
 /// # Errors
 /// What is wrong with the Secret's files or the endpoint's configuration, with the side to look at.
-pub fn open(
-    location: &StoreLocation,
-    directory: &Path,
-    side: Side,
-) -> Result<Arc<dyn ObjectStore>, backup::Error> {
+pub fn open(location: &StoreLocation, directory: &Path, side: Side) -> Result<Arc<S3Store>, backup::Error> {
     let of_side = |source| backup::Error::Store { side, source };
     let credentials = Credentials::files(directory).map_err(of_side)?;
     let config = S3Config {

@@ -125,8 +125,8 @@ fn reporting(mut rule: BucketReplicationRule, cycle: &str, more: &str) -> Bucket
     targetObjects: 5
     differences: 2
     repaired: 7
-    sourceVersions: 'No'
-    targetVersions: 'No'
+    sourceVersions: Lost
+    targetVersions: Lost
     {cycle}"
         )
     };

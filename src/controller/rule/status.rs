@@ -1,6 +1,7 @@
 //! The status of an accepted rule: from its worker's report, its Jobs, its regions.
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
 use super::{migration::by_ranges, observe::Observed};
@@ -109,13 +110,22 @@ impl<'a> View<'a> {
             migration,
             // It never goes back.
             last_sync_time_point: old.last_sync_time_point.clone().max(synced),
-            live_time_point: known.filter(|_| current).map(|cycle| cycle.dealt_with_until.clone()),
+            live_time_point: self.live_time_point().filter(|_| current),
+            feed: known.and_then(|cycle| cycle.feed.clone()).or_else(|| old.feed.clone()),
             counts: known.map(counts).or_else(|| old.counts.clone()),
             last_run_request: honoured(*rule, &observed.jobs),
             observed: None,
             conditions: conditions(rule.conditions(), generation, eye.now, said),
         };
         Told { status, look, nudge: eye.nudge(&health) }
+    }
+
+    /// By the feed, or by the last comparison, whichever is later.
+    fn live_time_point(&self) -> Option<Time> {
+        let known = self.known?;
+        let progress = self.rule.observed().and_then(|report| report.progress.as_ref());
+        let live = progress.and_then(|progress| progress.live.as_ref()?.until.clone());
+        Some(known.dealt_with_until.clone()).max(live)
     }
 
     /// How far it is: what is over stays so, and the percentage never goes back (`C04`).

@@ -41,6 +41,7 @@ pub fn replicate(
         deletes: spec.deletes == DeletePropagation::Replicate,
         delete_count: spec.delete_budget.count.into(),
         delete_percent: spec.delete_budget.percent,
+        feed: spec.feed,
         seconds: shift(rule, options).as_secs(),
         since: rule.creation_timestamp().map(|at| at.0).filter(|_| !spec.historical_migration.enabled),
         plan: spec.historical_migration.enabled.then(|| paper(rule)),

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -13,17 +13,21 @@ use tokio::{
     sync::{mpsc, watch},
     time::Instant,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
-    Compared, Config, Error, Memory, MigrationProgress, Others, Progress, Session, Update, memory::period,
+    Compared, Config, Error, Heard, Live, Memory, MigrationProgress, Others, Progress, Session, Update,
+    dealing::Dealing, memory::period, purse::Purse,
 };
 use crate::{
     replicate::{
-        KnownAlike,
+        Common,
+        feed::{self, Chosen, Feed, FeedKind},
+        live::{self, Event},
         pace::{self, TICK, jittered},
         plan::{Chunk, Plan, Volume},
         same_place,
-        sweep::{Action, Counts, Effort, Sweep, Tally},
+        sweep::{Action, Allowance, Counts, Effort, Sweep, Tally},
     },
     store::{
         self, ListRequest, ObjectStore, Side, Versioning,
@@ -35,6 +39,8 @@ use crate::{
 const BREATH: Duration = Duration::from_secs(1);
 /// How often both stores are asked whether they still answer, while others use them in our place.
 const ASK: Duration = Duration::from_mins(2);
+/// How often it is told that a feed has nothing to tell.
+const A_WHILE: SignedDuration = SignedDuration::from_mins(1);
 
 pub(super) struct Engine {
     source: Arc<dyn ObjectStore>,
@@ -43,11 +49,16 @@ pub(super) struct Engine {
     config: Config,
     source_versioning: Option<Versioning>,
     target_versioning: Option<Versioning>,
-    known: Arc<KnownAlike>,
-    memory: Mutex<Memory>,
-    others: Arc<dyn Others>,
+    common: Arc<Common>,
+    purse: Arc<Purse>,
+    memory: Arc<Mutex<Memory>>,
+    live: Mutex<Live>,
+    feed: Heard,
     current: Mutex<Current>,
     busy: AtomicBool,
+    /// A comparison was reported, by this run or an earlier one.
+    reported: AtomicBool,
+    others: Arc<dyn Others>,
     waiting: AtomicBool,
 }
 
@@ -61,29 +72,92 @@ struct Current {
 
 impl Engine {
     /// Makes sure that these are two stores, and finds out what both can do.
-    pub(super) async fn open(session: Session) -> Result<Self, Error> {
-        let Session { source, target, target_at_source, config, memory, others } = session;
+    pub(super) async fn open(
+        session: Session,
+        released: watch::Receiver<Option<Timestamp>>,
+        updates: mpsc::Sender<Update>,
+    ) -> Result<(Self, Box<dyn Feed>), Error> {
+        let Session { source, target, target_at_source, listens, config, memory, others } = session;
+        let known = memory.is_some();
         for seen in [&source, &target_at_source] {
             if same_place(&**seen, &*target, "").await? {
                 return Err(Error::SameStore(format!("what is written to bucket {}", target.bucket())));
             }
         }
+        // Before anything is compared: what changes from here on is heard of.
+        let Chosen { feed, why } = feed::choose(config.feed.clone(), listens).await?;
+        tracing::info!(feed = feed.kind().name(), "{why}");
+        let memory = Arc::new(Mutex::new(memory.unwrap_or_default()));
+        let purse = Purse {
+            config: config.clone(),
+            memory: Arc::clone(&memory),
+            released,
+            updates,
+            target: AtomicU64::new(u64::MAX),
+            handful: tokio::sync::Mutex::default(),
+        };
         let limits = Limits::new(config.bytes_per_second, config.requests_per_second);
         let paced = |store| Arc::new(Limited::new(store, &limits, Lane::Rest)) as Arc<dyn ObjectStore>;
-        Ok(Self {
+        let engine = Self {
             source_versioning: versioning(&*source, Side::Source).await?,
             target_versioning: versioning(&*target, Side::Target).await?,
             source: paced(source),
             target: paced(target),
             limits,
             config,
-            known: Arc::default(),
-            memory: Mutex::new(memory),
-            others,
+            common: Arc::default(),
+            purse: Arc::new(purse),
+            memory,
+            live: Mutex::default(),
+            feed: Heard { kind: feed.kind(), why },
             current: Mutex::default(),
             busy: AtomicBool::new(true),
+            reported: AtomicBool::new(known),
+            others,
             waiting: AtomicBool::new(false),
-        })
+        };
+        Ok((engine, feed))
+    }
+
+    /// Follows the feed, as long as it is polled. Without a feed there is nothing to do.
+    pub(super) async fn live(&self, feed: Box<dyn Feed>) {
+        let deletes = self.config.deletes.then(|| Arc::clone(&self.purse) as Arc<dyn Allowance>);
+        let dealing = Dealing { settler: self.sweep(Action::Copy).settler(), deletes };
+        let stop = CancellationToken::new();
+        let (lanes, work) = live::lanes(feed, Arc::new(dealing), live::Options::default(), stop);
+        tokio::select! {
+            ended = work => tracing::error!(?ended, "the feed is not followed any more; comparisons go on"),
+            () = self.listen_to(lanes) => {}
+        }
+        std::future::pending().await
+    }
+
+    /// Notes how far the lanes are. What a feed may have missed the next comparison finds, in its own time: it is as
+    /// frequent as listing may cost.
+    async fn listen_to(&self, lanes: live::Lanes) {
+        let live::Lanes { mut state, mut events } = lanes;
+        loop {
+            let mut trouble = None;
+            tokio::select! {
+                Ok(()) = state.changed() => {}
+                Some(event) = events.recv() => match event {
+                    Event::Compare { why } => tracing::debug!("something may have been missed: {why}"),
+                    Event::Broken { error } => {
+                        tracing::warn!("{error}");
+                        trouble = Some(error.to_string());
+                    }
+                    Event::Failed { key, error, pause } => {
+                        tracing::warn!(key, ?pause, "tried again: {error}");
+                    }
+                },
+                else => return,
+            }
+            let now = *state.borrow_and_update();
+            let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+            let trouble = if now.connected { None } else { trouble.or_else(|| live.trouble.take()) };
+            *live =
+                Live { until: now.until, waiting: now.waiting, handled: now.copied + now.deleted, trouble };
+        }
     }
 
     /// Compares again and again. Ends only with an error.
@@ -101,8 +175,12 @@ impl Engine {
             let rest = match self.compare(release).await {
                 Ok(compared) => {
                     failures = 0;
-                    let rest = jittered(compared.period).saturating_sub(began.elapsed()).max(BREATH);
+                    let left_out =
+                        self.config.deletes && !self.reported.load(Relaxed) && compared.counts.extra > 0;
+                    let period = if left_out { Duration::ZERO } else { jittered(compared.period) };
+                    let rest = period.saturating_sub(began.elapsed()).max(BREATH);
                     send(updates, Update::Compared(Box::new(compared))).await;
+                    self.reported.store(true, Relaxed);
                     rest
                 }
                 Err(error) => {
@@ -129,21 +207,28 @@ impl Engine {
             self.prepare().await?;
         }
         let started_at = Timestamp::now();
-        let budget = memory.budget(&self.config, released, started_at);
-        let action = if self.config.deletes { Action::Mirror } else { Action::Copy };
-        let sweep = self.sweep(action).deletes_within(budget);
+        self.common.begin();
+        // Deletes are noted in the report of a comparison: the first one makes none.
+        let action =
+            if self.config.deletes && self.reported.load(Relaxed) { Action::Mirror } else { Action::Copy };
+        let sweep = self.sweep(action).deletes_within(Arc::clone(&self.purse) as Arc<dyn Allowance>);
         let counted = self.current.lock().unwrap_or_else(PoisonError::into_inner).counted;
         self.set_current(Current { tally: sweep.tally(), counted });
         let report = sweep.run().await?;
+        self.purse.target.store(report.counts.target, Relaxed);
         let offset = self.source.clock_offset().unwrap_or(SignedDuration::ZERO);
         // By whichever of both clocks a change is dated, it was made before.
         let dealt_with_until = started_at - offset.abs();
         let seen = (&report.counts, &report.examples);
-        let memory = memory.after(seen, budget, (started_at, dealt_with_until), &self.config);
+        // At one go: deletes are drawn meanwhile.
+        let memory = {
+            let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+            *memory = memory.after(seen, released, (started_at, dealt_with_until), &self.config);
+            memory.clone()
+        };
         if memory.migrated.is_some() {
             self.set_current(Current { tally: sweep.tally(), counted: None });
         }
-        *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = memory.clone();
         Ok(Compared {
             started_at,
             completed_at: Timestamp::now(),
@@ -154,6 +239,7 @@ impl Engine {
             memory,
             source_versioning: self.source_versioning,
             target_versioning: self.target_versioning,
+            feed: self.feed.clone(),
         })
     }
 
@@ -213,7 +299,7 @@ impl Engine {
     fn sweep(&self, action: Action) -> Sweep {
         let side = |store: &Arc<dyn ObjectStore>| (Arc::clone(store), String::new());
         let sweep = Sweep::new(side(&self.source), side(&self.target), action, Effort::default());
-        sweep.knows(Arc::clone(&self.known)).leaves_before(self.config.since)
+        sweep.sharing(Arc::clone(&self.common)).leaves_before(self.config.since)
     }
 
     fn set_current(&self, current: Current) {
@@ -237,6 +323,8 @@ impl Engine {
             busy: self.busy.load(Relaxed),
             contact: now.source + now.target > 0 || self.waiting.load(Relaxed),
             waiting: self.waiting.load(Relaxed),
+            live: (self.feed.kind != FeedKind::Poll)
+                .then(|| self.live.lock().unwrap_or_else(PoisonError::into_inner).clone()),
         }
     }
 
@@ -253,9 +341,14 @@ impl Engine {
                 () = updates.closed() => return,
                 () = tokio::time::sleep(TICK) => {}
             }
-            let progress = self.progress();
+            let mut progress = self.progress();
+            if let Some(last) = &last {
+                progress.live = rested(progress.live, last);
+            }
             // A full channel means that somebody is busy: the next one will tell.
-            if last != Some(progress) && updates.try_send(Update::Progress(progress)).is_ok() {
+            if last.as_ref() != Some(&progress)
+                && updates.try_send(Update::Progress(progress.clone())).is_ok()
+            {
                 last = Some(progress);
             }
         }
@@ -280,6 +373,16 @@ impl Drop for Waiting<'_> {
         self.0.waiting.store(false, Relaxed);
         self.0.limits.divide(1);
     }
+}
+
+/// A feed over which nothing came is told of once a minute: that another second has passed is no news.
+fn rested(live: Option<Live>, last: &Progress) -> Option<Live> {
+    let Some(told) = &last.live else { return live };
+    live.map(|live| {
+        let same = Live { until: told.until, ..live.clone() } == *told;
+        let passed = live.until.zip(told.until).map(|(now, told)| now.duration_since(told));
+        if same && passed.is_some_and(|passed| passed < A_WHILE) { told.clone() } else { live }
+    })
 }
 
 /// What was alike when it was counted, and what was settled since.

@@ -56,20 +56,34 @@ impl Memory {
     /// held then. A moment to come releases nothing.
     #[must_use]
     pub fn budget(&self, config: &Config, released: Option<Timestamp>, now: Timestamp) -> DeleteBudget {
-        let valid = |held: &&Held| {
-            // People write whole seconds.
-            released.is_some_and(|at| at.as_second() >= held.since.as_second() && at <= now + AHEAD)
-        };
         DeleteBudget {
             count: config.delete_count,
             percent: config.delete_percent,
             spent: self.spent_in_hour(now).map_or(0, |spent| spent.objects),
-            released: self.held.as_ref().filter(valid).map_or(0, |held| held.objects),
+            released: self
+                .held
+                .as_ref()
+                .filter(|_| self.is_released(released, now))
+                .map_or(0, |held| held.objects),
         }
+    }
+
+    /// True when what is held was released, after it was held. People write whole seconds.
+    fn is_released(&self, released: Option<Timestamp>, now: Timestamp) -> bool {
+        let since = self.held.as_ref().map(|held| held.since.as_second());
+        released.zip(since).is_some_and(|(at, since)| at.as_second() >= since && at <= now + AHEAD)
     }
 
     fn spent_in_hour(&self, now: Timestamp) -> Option<Spent> {
         self.spent.filter(|spent| now.duration_since(spent.since) < HOUR)
+    }
+
+    /// The same, with so many deletes drawn on the budget of the current hour.
+    #[must_use]
+    pub fn drawing(&self, deletes: u64, now: Timestamp) -> Self {
+        let earlier = self.spent_in_hour(now).unwrap_or(Spent { since: now, objects: 0 });
+        let spent = Spent { objects: earlier.objects.saturating_add(deletes), ..earlier };
+        Self { spent: Some(spent), ..self.clone() }
     }
 
     /// What is known after a comparison that was complete and began at `began`; `until` is the moment up
@@ -78,7 +92,7 @@ impl Memory {
     pub fn after(
         &self,
         (counts, examples): (&Counts, &Examples),
-        budget: DeleteBudget,
+        released: Option<Timestamp>,
         (began, until): (Timestamp, Timestamp),
         config: &Config,
     ) -> Self {
@@ -93,24 +107,19 @@ impl Memory {
         } else {
             0
         };
-        let drawn = budget.drawn(counts.deleted);
-        let earlier = self.spent_in_hour(began);
-        let spent = Spent {
-            since: earlier.map_or(began, |spent| spent.since),
-            objects: earlier.map_or(0, |spent| spent.objects) + drawn,
-        };
         Self {
             synced_until: if settled { self.synced_until.max(Some(until)) } else { self.synced_until },
             migrated,
             repaired: self.repaired + repaired,
-            held: (counts.held > 0).then(|| self.holding(counts, examples, budget, began)),
-            spent: Some(spent).filter(|spent| spent.objects > 0),
+            held: (counts.held > 0)
+                .then(|| self.holding(counts, examples, self.is_released(released, began), began)),
+            spent: self.spent_in_hour(began),
         }
     }
 
     /// What was released and has grown since is held anew: a release is about what was there.
-    fn holding(&self, counts: &Counts, examples: &Examples, budget: DeleteBudget, began: Timestamp) -> Held {
-        let earlier = self.held.as_ref().filter(|_| budget.released == 0).map(|held| held.since);
+    fn holding(&self, counts: &Counts, examples: &Examples, released: bool, began: Timestamp) -> Held {
+        let earlier = self.held.as_ref().filter(|_| !released).map(|held| held.since);
         Held {
             since: earlier.unwrap_or(began),
             objects: counts.held,
@@ -141,6 +150,7 @@ mod tests {
             since: None,
             bytes_per_second: None,
             requests_per_second: None,
+            feed: crate::replicate::feed::Choice::Poll,
             least_period: Duration::from_secs(10),
             stuck_after: Duration::from_mins(10),
         }
@@ -148,13 +158,15 @@ mod tests {
 
     fn step(memory: &Memory, counts: Counts, released: Option<Timestamp>, now: i64) -> Memory {
         let budget = memory.budget(&config(), released, at(now));
-        let mut counts = counts;
+        let (mut memory, mut counts) = (memory.clone(), counts);
         if budget.allows(counts.extra, counts.target) {
             counts.deleted = counts.extra;
+            let drawn = budget.drawn(counts.deleted);
+            memory = if drawn > 0 { memory.drawing(drawn, at(now)) } else { memory };
         } else {
             counts.held = counts.extra;
         }
-        memory.after((&counts, &Examples::default()), budget, (at(now), at(now)), &config())
+        memory.after((&counts, &Examples::default()), released, (at(now), at(now)), &config())
     }
 
     fn extras(extra: u64) -> Counts {

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::*;
+use crate::replicate::feed::Choice;
 use crate::store::{
     PutOptions,
     memory::{Failure, Fault, MemoryStore, Verb},
@@ -28,6 +30,7 @@ fn config() -> Config {
         since: None,
         bytes_per_second: None,
         requests_per_second: None,
+        feed: Choice::Poll,
         least_period: Duration::from_millis(50),
         stuck_after: Duration::from_mins(1),
     }
@@ -46,19 +49,20 @@ async fn put(store: &MemoryStore, key: u32, body: &str) {
     store.put(&format!("k{key:04}"), body, &PutOptions::default()).await.unwrap();
 }
 
-fn session(source: &MemoryStore, target: &MemoryStore, memory: Memory) -> Session {
+fn session(source: &MemoryStore, target: &MemoryStore, memory: impl Into<Option<Memory>>) -> Session {
     let handle = |store: &MemoryStore| Arc::new(store.clone()) as Arc<dyn ObjectStore>;
     Session {
         source: handle(source),
         target: handle(target),
         target_at_source: handle(&MemoryStore::new("b")),
+        listens: Arc::new(source.clone()),
         config: config(),
-        memory,
+        memory: memory.into(),
         others: Arc::new(Nobody),
     }
 }
 
-fn start(source: MemoryStore, target: MemoryStore, memory: Memory) -> Run {
+fn start(source: MemoryStore, target: MemoryStore, memory: impl Into<Option<Memory>>) -> Run {
     let (tell, updates) = mpsc::channel(64);
     let (release, released) = watch::channel(None);
     let (now, run_now) = mpsc::channel(1);
@@ -76,6 +80,7 @@ impl Run {
                 match self.updates.recv().await.expect("it goes on") {
                     Update::Compared(compared) if holds(&compared) => return *compared,
                     Update::Failed { message, .. } => panic!("{message}"),
+                    Update::Drawn { written, .. } => written.send(()).unwrap(),
                     _ => {}
                 }
             }
@@ -97,7 +102,7 @@ fn keys(store: &MemoryStore) -> BTreeSet<String> {
 
 #[tokio::test]
 async fn c01_c05_creates_updates_and_deletes_go_over_and_the_time_point_says_so() {
-    let mut run = start(bucket(0..20).await, bucket(0..3).await, Memory::default());
+    let mut run = start(bucket(0..20).await, bucket(0..3).await, None);
     let first = run.until("migrate", |compared| compared.memory.migrated.is_some()).await;
     assert_eq!(first.memory.synced_until, Some(first.dealt_with_until));
     assert_eq!((first.counts.copied, first.memory.repaired), (17, 0));
@@ -115,7 +120,7 @@ async fn c01_c05_creates_updates_and_deletes_go_over_and_the_time_point_says_so(
 
 #[tokio::test]
 async fn c04_progress_counts_what_was_there_and_ends_at_all_of_it() {
-    let mut run = start(bucket(0..40).await, bucket(0..10).await, Memory::default());
+    let mut run = start(bucket(0..40).await, bucket(0..10).await, None);
     let mut last = MigrationProgress::default();
     loop {
         match run.updates.recv().await.expect("it goes on") {
@@ -130,6 +135,7 @@ async fn c04_progress_counts_what_was_there_and_ends_at_all_of_it() {
                 break;
             }
             Update::Progress(_) => {}
+            Update::Drawn { written, .. } => written.send(()).unwrap(),
             Update::Failed { message, .. } => panic!("{message}"),
         }
     }
@@ -138,7 +144,7 @@ async fn c04_progress_counts_what_was_there_and_ends_at_all_of_it() {
 
 #[tokio::test]
 async fn c18_a_burst_of_deletes_is_held_and_the_rest_goes_on_until_it_is_released() {
-    let mut run = start(bucket(0..50).await, bucket([]).await, Memory::default());
+    let mut run = start(bucket(0..50).await, bucket([]).await, None);
     run.until("migrate", |compared| compared.memory.migrated.is_some()).await;
     for key in 0..40 {
         run.source.delete(&format!("k{key:04}"), None).await.unwrap();
@@ -160,7 +166,7 @@ async fn c18_a_burst_of_deletes_is_held_and_the_rest_goes_on_until_it_is_release
 
 #[tokio::test]
 async fn c14_an_emptied_source_empties_no_target() {
-    let mut run = start(bucket(0..50).await, bucket([]).await, Memory::default());
+    let mut run = start(bucket(0..50).await, bucket([]).await, None);
     run.until("migrate", |compared| compared.memory.migrated.is_some()).await;
     for key in run.source.keys() {
         run.source.delete(&key, None).await.unwrap();
@@ -172,7 +178,7 @@ async fn c14_an_emptied_source_empties_no_target() {
 
 #[tokio::test]
 async fn c11_the_next_run_knows_what_the_last_one_knew() {
-    let mut run = start(bucket(0..50).await, bucket([]).await, Memory::default());
+    let mut run = start(bucket(0..50).await, bucket([]).await, None);
     let first = run.until("migrate", |compared| compared.memory.migrated.is_some()).await;
     let (source, target) = (run.source.clone(), run.target.clone());
     run.end().await;
@@ -211,7 +217,7 @@ async fn c06_two_ends_that_are_one_store_are_found_out() {
 async fn p08_a_store_that_is_down_is_asked_again_and_wrong_keys_end_the_run() {
     let source = bucket(0..5).await;
     source.fault(Fault::once(Verb::List, Failure::Unreachable));
-    let mut run = start(source, bucket([]).await, Memory::default());
+    let mut run = start(source, bucket([]).await, None);
     let told = async {
         loop {
             if let Some(Update::Failed { reason, permanent, side, .. }) = run.updates.recv().await {
@@ -229,7 +235,7 @@ async fn p08_a_store_that_is_down_is_asked_again_and_wrong_keys_end_the_run() {
 
 #[tokio::test]
 async fn c05_listing_costs_no_more_than_its_share() {
-    let mut run = start(bucket(0..5).await, bucket(0..5).await, Memory::default());
+    let mut run = start(bucket(0..5).await, bucket(0..5).await, None);
     for _ in 0..3 {
         let compared = run.until("compare", |_| true).await;
         assert!(compared.period >= compared.counts.listing * 10, "{compared:?}");
@@ -381,4 +387,51 @@ async fn c04_without_a_history_what_was_there_before_is_left_and_counted() {
     assert_eq!(target.keys(), ["k0001"]);
     hand_over.cancel();
     task.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn c14_c18_the_first_comparison_deletes_nothing_and_the_next_one_does_what_it_may() {
+    let mut run = start(bucket(0..50).await, bucket(48..53).await, None);
+    let first = run.until("compare", |_| true).await;
+    assert_eq!((first.counts.extra, first.counts.deleted, first.counts.held), (3, 0, 0));
+    assert!(first.memory.synced_until.is_none() && first.memory.held.is_none());
+    let next = run.until("delete", |compared| compared.counts.deleted == 3).await;
+    assert_eq!(next.memory.spent.map(|spent| spent.objects), Some(3));
+    assert!(next.memory.synced_until.is_some());
+    assert_eq!(keys(&run.source), keys(&run.target));
+    run.end().await;
+}
+
+#[tokio::test]
+async fn c01_c03_c18_what_a_feed_tells_goes_over_at_once_and_its_deletes_draw_on_the_budget() {
+    let (source, target) = (bucket(0..60).await, bucket(0..60).await);
+    let mut session = session(&source, &target, Memory::default());
+    // Comparisons are far apart: what goes over here, the feed has told.
+    session.config = Config { feed: Choice::Listen, least_period: Duration::from_mins(10), ..config() };
+    let (tell, updates) = mpsc::channel(64);
+    let (release, released) = watch::channel(None);
+    let (now, run_now) = mpsc::channel(1);
+    let hand_over = CancellationToken::new();
+    let strings = Strings { run_now, released, hand_over: hand_over.clone(), updates: tell };
+    let task = tokio::spawn(run(session, strings));
+    let mut run = Run { source, target, updates, release, now, hand_over, task };
+    run.until("compare once", |_| true).await;
+    put(&run.source, 77, "v1").await;
+    for key in 0..20 {
+        run.source.delete(&format!("k{key:04}"), None).await.unwrap();
+    }
+    let (mut spent, began) = (0, Instant::now());
+    while run.target.bytes("k0077").is_none() || spent == 0 || began.elapsed() < Duration::from_secs(2) {
+        assert!(began.elapsed() < Duration::from_secs(20), "{spent}");
+        if let Ok(Some(Update::Drawn { spent: now, written })) =
+            tokio::time::timeout(Duration::from_millis(100), run.updates.recv()).await
+        {
+            spent = now.objects;
+            written.send(()).unwrap();
+        }
+    }
+    // Five, or a tenth of sixty; a comparison holds what is beyond.
+    assert!((1..=6).contains(&spent), "{spent}");
+    assert_eq!(run.target.keys().len(), 61 - usize::try_from(spent).unwrap());
+    run.end().await;
 }

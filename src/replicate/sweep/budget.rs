@@ -1,5 +1,15 @@
 //! How many objects may be deleted (`C18`).
 
+use async_trait::async_trait;
+
+/// Who says whether deletes may be made: one for comparison and feed alike.
+#[async_trait]
+pub trait Allowance: Send + Sync {
+    /// Asks for so many deletes: all of them, or none. What is allowed is noted where the next run finds it
+    /// before this returns. `target`: objects at the target, where they were just counted.
+    async fn draw(&self, deletes: u64, target: Option<u64>) -> bool;
+}
+
 /// How many objects a sweep may delete: beyond both limits, none is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeleteBudget {

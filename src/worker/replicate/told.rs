@@ -5,8 +5,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::{
     api::{
-        AcceptedBucket, AcceptedPair, BucketReplicationRule, Comparison, DeletedInHour, Finding, HeldDeletes,
-        HumanDuration, Migrated, MigrationPlan, MigrationProgress, ReplicationProgress, Share, VersionsKept,
+        AcceptedBucket, AcceptedPair, BucketReplicationRule, Comparison, DeletedInHour, FeedStatus, Finding,
+        HeldDeletes, HumanDuration, LiveProgress, Migrated, MigrationPlan, MigrationProgress,
+        ReplicationProgress, Share, VersionsKept,
     },
     replicate::follow::{self, Compared, Memory, Progress, Update},
     store::Versioning,
@@ -74,6 +75,10 @@ impl From<(Update, AcceptedPair, Option<MigrationPlan>)> for Told<BucketReplicat
                     cycle: Box::new(comparison(*compared, pair)),
                 }
             }
+            Update::Drawn { spent, written } => {
+                let note = move |comparison: &mut Comparison| comparison.deleted = Some(deleted(spent));
+                Self::Amended { change: Box::new(note), written }
+            }
             Update::Failed { side, reason, message, permanent } => {
                 Self::Failed { side: side.map(failure_side), reason, message, permanent }
             }
@@ -96,12 +101,17 @@ fn moving(progress: &Progress, plan: Option<MigrationPlan>) -> Option<Replicatio
         objects: share(now.objects, now.objects_done),
         bytes: share(now.bytes, now.bytes_done),
     });
+    let live = progress.live.as_ref().map(|live| LiveProgress {
+        until: live.until.map(whole_second),
+        waiting: live.waiting,
+        trouble: live.trouble.as_ref().map(|trouble| shortened(trouble, TEXT)),
+    });
     let plan = plan.filter(|_| progress.waiting);
-    if migration.is_none() && plan.is_none() && progress.pending == 0 {
+    if migration.is_none() && plan.is_none() && progress.pending == 0 && live.is_none() {
         return None;
     }
     let (pending, transferred_bytes) = (progress.pending, progress.transferred_bytes);
-    Some(ReplicationProgress { migration, plan, pending, transferred_bytes })
+    Some(ReplicationProgress { migration, plan, live, pending, transferred_bytes })
 }
 
 fn findings(compared: &Compared) -> Vec<Finding> {
@@ -122,6 +132,7 @@ fn comparison(compared: Compared, pair: AcceptedPair) -> Comparison {
         memory,
         source_versioning,
         target_versioning,
+        feed,
     } = compared;
     let Memory { synced_until, migrated, repaired, held, spent } = memory;
     Comparison {
@@ -147,10 +158,15 @@ fn comparison(compared: Compared, pair: AcceptedPair) -> Comparison {
             objects,
             example: example.map(|key| shortened(&key, TEXT)),
         }),
-        deleted: spent.map(|follow::Spent { since, objects }| DeletedInHour { since: Time(since), objects }),
+        deleted: spent.map(deleted),
+        feed: Some(FeedStatus { kind: feed.kind.name().to_owned(), why: shortened(&feed.why, TEXT) }),
         source_versions: versions(source_versioning),
         target_versions: versions(target_versioning),
     }
+}
+
+fn deleted(follow::Spent { since, objects }: follow::Spent) -> DeletedInHour {
+    DeletedInHour { since: Time(since), objects }
 }
 
 /// A time point is never later than the truth, so it is cut, not rounded.
@@ -160,8 +176,8 @@ fn whole_second(at: Timestamp) -> Time {
 
 fn versions(versioning: Option<Versioning>) -> VersionsKept {
     match versioning {
-        Some(Versioning::Enabled) => VersionsKept::Yes,
-        Some(_) => VersionsKept::No,
+        Some(Versioning::Enabled) => VersionsKept::Kept,
+        Some(_) => VersionsKept::Lost,
         None => VersionsKept::Unknown,
     }
 }
