@@ -84,9 +84,9 @@ pub fn decide(source: &History, target: &History, sides: Sides) -> Verdict {
         return verdict(their_last.is_gone(), false);
     }
     match chains.shared() {
-        Shared::OursWentOn => verdict(true, false),
-        Shared::TheirsWentOn => verdict(false, false),
-        Shared::BothWentOn => {
+        Shared::Ours => verdict(true, false),
+        Shared::Theirs => verdict(false, false),
+        Shared::Both => {
             let newer = our_last.at.cmp(&their_last.at);
             verdict(newer.is_gt() || newer.is_eq() && sides.source_first, true)
         }

@@ -18,6 +18,9 @@ pub(super) const TEXT: usize = 1024;
 /// What is reported of a kind.
 pub type Of<K> = Observed<<K as Served>::Cycle, <K as Served>::Progress>;
 
+/// A change to the last cycle that was reported.
+pub type Change<K> = Box<dyn FnOnce(&mut <K as Served>::Cycle) + Send>;
+
 /// What an engine tells, as the API spells it.
 pub enum Told<K: Served> {
     /// Something moved, or came to rest; the progress, while there is any to tell of.
@@ -26,7 +29,7 @@ pub enum Told<K: Served> {
     Done { began: Timestamp, cycle: Box<K::Cycle>, findings: Vec<Finding> },
     /// Something of the last cycle is other than it was; `written` is to be answered once that is reported. Where no
     /// cycle was reported there is nothing to change, and no answer.
-    Amended { change: Box<dyn FnOnce(&mut K::Cycle) + Send>, written: oneshot::Sender<()> },
+    Amended { change: Change<K>, written: oneshot::Sender<()> },
     /// An attempt failed.
     Failed { side: Option<FailureSide>, reason: &'static str, message: String, permanent: bool },
 }

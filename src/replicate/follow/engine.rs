@@ -129,7 +129,7 @@ impl Engine {
             ended = work => tracing::error!(?ended, "the feed is not followed any more; comparisons go on"),
             () = self.listen_to(lanes) => {}
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Notes how far the lanes are. What a feed may have missed the next comparison finds, in its own time: it is as

@@ -20,9 +20,9 @@ pub(super) struct Chains<'a> {
 /// Who went on after the last state that both had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shared {
-    OursWentOn,
-    TheirsWentOn,
-    BothWentOn,
+    Ours,
+    Theirs,
+    Both,
 }
 
 /// The longest chain in common that ends with one side's last state: its length, and where the other side has
@@ -44,21 +44,17 @@ impl Chains<'_> {
             (Some((length, at)), Some((same, there))) if length == same && length > apart => {
                 // Each side ends with what the other had before. Of these two, the newer went over the other
                 // then; what came after it at its own side is a change that nobody else knows.
-                if self.theirs[there].at > self.ours[at].at {
-                    Shared::TheirsWentOn
-                } else {
-                    Shared::OursWentOn
-                }
+                if self.theirs[there].at > self.ours[at].at { Shared::Theirs } else { Shared::Ours }
             }
             (Some((length, _)), theirs)
                 if length > apart && theirs.is_none_or(|(other, _)| length > other) =>
             {
-                Shared::OursWentOn
+                Shared::Ours
             }
             (ours, Some((length, _))) if length > apart && ours.is_none_or(|(other, _)| length > other) => {
-                Shared::TheirsWentOn
+                Shared::Theirs
             }
-            _ => Shared::BothWentOn,
+            _ => Shared::Both,
         }
     }
 
@@ -83,9 +79,9 @@ impl Chains<'_> {
             }
             above = row;
         }
-        for theirs in 0..their_last {
+        for (theirs, length) in above.iter().take(their_last).enumerate() {
             if self.are_one(our_last, theirs) {
-                ends_ours = longer(ends_ours, above[theirs] + 1, theirs);
+                ends_ours = longer(ends_ours, length + 1, theirs);
             }
         }
         (ends_theirs, ends_ours, above[their_last])

@@ -230,7 +230,8 @@ impl ObjectStore for MemoryStore {
             inner.settings.tags.clone_from(tags);
             Ok(())
         };
-        Ok(self.request(Verb::PutBucketTags, "tagging", put).await?.0)
+        self.request(Verb::PutBucketTags, "tagging", put).await?;
+        Ok(())
     }
 
     async fn website_routes(&self) -> Result<Vec<WebsiteRoute>> {

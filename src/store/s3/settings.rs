@@ -1,7 +1,8 @@
 //! Requests for what is set on the bucket itself: lifecycle, tags, website.
 
 use aws_sdk_s3::types::{
-    ExpirationStatus, LifecycleExpiration, LifecycleRule as SdkRule, RoutingRule, Tag, Tagging,
+    ExpirationStatus, LifecycleExpiration, LifecycleRule as SdkRule, LifecycleRuleAndOperator,
+    LifecycleRuleFilter, RoutingRule, Tag, Tagging,
 };
 use jiff::Timestamp;
 
@@ -116,17 +117,21 @@ fn read(rule: &SdkRule) -> Result<Option<LifecycleRule>, Trouble> {
     let and = filter.and_then(|filter| filter.and());
     let prefix = filter.and_then(|filter| filter.prefix()).or(and.and_then(|and| and.prefix()));
     let tags = filter.and_then(|filter| filter.tag()).into_iter();
-    let tags = tags.chain(and.map(|and| and.tags()).unwrap_or_default());
+    let tags = tags.chain(and.map(LifecycleRuleAndOperator::tags).unwrap_or_default());
     let bytes = |size: i64| u64::try_from(size).unwrap_or_default();
-    let larger = filter.and_then(|filter| filter.object_size_greater_than());
-    let smaller = filter.and_then(|filter| filter.object_size_less_than());
+    let larger = filter.and_then(LifecycleRuleFilter::object_size_greater_than);
+    let smaller = filter.and_then(LifecycleRuleFilter::object_size_less_than);
     Ok(Some(LifecycleRule {
         id: rule.id().unwrap_or_default().to_owned(),
         filter: LifecycleFilter {
             prefix: prefix.unwrap_or(own).to_owned(),
             tags: tags.map(|tag| (tag.key().to_owned(), tag.value().to_owned())).collect(),
-            larger_than: larger.or(and.and_then(|and| and.object_size_greater_than())).map(bytes),
-            smaller_than: smaller.or(and.and_then(|and| and.object_size_less_than())).map(bytes),
+            larger_than: larger
+                .or(and.and_then(LifecycleRuleAndOperator::object_size_greater_than))
+                .map(bytes),
+            smaller_than: smaller
+                .or(and.and_then(LifecycleRuleAndOperator::object_size_less_than))
+                .map(bytes),
         },
         expires,
     }))
@@ -146,7 +151,6 @@ fn expires(expiration: &LifecycleExpiration) -> Result<Option<Expires>, Trouble>
 }
 
 fn written(rule: &LifecycleRule) -> Result<SdkRule, Trouble> {
-    use aws_sdk_s3::types::{LifecycleRuleAndOperator, LifecycleRuleFilter};
     let tag = |(key, value): (&String, &String)| Tag::builder().key(key).value(value).build();
     let LifecycleFilter { prefix, tags, larger_than, smaller_than } = &rule.filter;
     let tags = tags.iter().map(tag).collect::<Result<Vec<_>, _>>().map_err(unbuilt)?;
