@@ -34,7 +34,8 @@ pub fn by_ranges(
     let (mut done, mut failed) = (listed(&ranges.done), listed(&ranges.failed));
     let mut given_up = false;
     for (job, its) in of_plan(plan, jobs) {
-        done = done.with(&its.ranges.at_all(&its.completed));
+        // What a pod says is known a moment before the Job says the same.
+        done = done.with(&its.ranges.at_all(&its.completed.with(&told_by(job))));
         failed = failed.with(&its.ranges.at_all(&its.failed));
         let (more_objects, more_bytes) = moved(plan, job, its);
         objects.done = objects.done.max(more_objects).min(objects.total);
@@ -84,6 +85,12 @@ fn of_plan<'a>(
     let hash = plan.hash.clone();
     jobs.iter()
         .filter_map(move |job| job.indexed.as_ref().filter(|its| its.plan == hash).map(|its| (job, its)))
+}
+
+/// Indexes whose pods said that they are done.
+fn told_by(job: &JobView) -> Indexes {
+    let done = job.pods.iter().filter(|pod| pod.done.is_some()).filter_map(|pod| pod.index);
+    done.fold(Indexes::default(), |all, index| all.with(&Indexes::one(index)))
 }
 
 /// Objects and bytes at the target by what the pods told. Of an index whose pod is gone the average is counted:
@@ -148,7 +155,12 @@ pub fn steps(
     };
     let over = ranges.ended_at.is_some();
     let current = active.iter().rev().find(is_current).filter(|_| !over);
-    let end = active.iter().filter(|job| current.is_none_or(|current| current.name != job.name));
+    // One whose work is done ends by itself.
+    let ends = |job: &&&JobView| {
+        let of_plan = job.indexed.as_ref().is_some_and(|its| its.plan == ranges.plan.hash);
+        current.map_or(!over || !of_plan, |current| current.name != job.name)
+    };
+    let end = active.iter().filter(ends);
     let mut steps = Steps { end: end.map(|job| job.name.clone()).collect(), ..Steps::default() };
     match current.and_then(|job| job.indexed.as_ref().map(|its| (job, its))) {
         Some((job, its)) if (its.parallelism, its.suspended) != (parallelism, halted) => {

@@ -64,6 +64,8 @@ fn c04_progress_is_summed_from_what_the_pods_told() {
     assert_eq!((ranges.done.as_str(), ranges.ended_at.is_none()), ("0,3", true));
     // A pod that ran twice counts once, and pods that are gone count for the average.
     let again = [pods[0], pods[0], pods[1]];
+    let unsaid = by_ranges(None, Some(&plan()), &[job("0-9", "", &pods)], at(0)).unwrap();
+    assert_eq!(unsaid.ranges.unwrap().done, "0,3", "a pod is known before its Job");
     let three =
         by_ranges(Some(&two), None, &[job("0-9", "completedIndexes: '0,3,5'", &again)], at(1)).unwrap();
     assert_eq!(figures(&three), (37, 280 + 90, 2800 + 900));
@@ -157,5 +159,9 @@ fn c04_a_job_is_made_for_what_is_left_and_only_adjusted_while_it_fits() {
 fn c11_nothing_starts_while_it_is_suspended_and_nothing_runs_once_it_is_over() {
     assert_eq!(steps(&ranges("0-3", "", false), &[], task, (4, true)), Steps::default());
     let over = steps(&ranges("0-8", "9", true), &[job("0-9", "", &[])], task, (4, false));
+    assert_eq!(over, Steps::default(), "it ends by itself");
+    let mut other = job("0-9", "", &[]);
+    other.indexed.as_mut().unwrap().plan = "other".to_owned();
+    let over = steps(&ranges("0-9", "", true), &[other], task, (4, false));
     assert_eq!(over, Steps { end: vec!["j-0-9".to_owned()], ..Steps::default() });
 }
