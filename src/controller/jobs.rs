@@ -81,9 +81,8 @@ pub struct Indexed {
     pub ranges: Indexes,
     /// Objects and bytes that were at the target before.
     pub before: (u64, u64),
-    /// Indexes that are done, and those that were given up.
+    /// Indexes that are done.
     pub completed: Indexes,
-    pub failed: Indexes,
     pub parallelism: u32,
     pub suspended: bool,
 }
@@ -197,7 +196,6 @@ fn indexed(job: &Job) -> Option<Indexed> {
         ranges: note(RANGES)?.parse().ok()?,
         before: before.map(|(objects, bytes)| (number(objects), number(bytes))).unwrap_or_default(),
         completed: listed(status.and_then(|status| status.completed_indexes.as_ref())),
-        failed: listed(status.and_then(|status| status.failed_indexes.as_ref())),
         parallelism: spec.parallelism.and_then(|pods| u32::try_from(pods).ok()).unwrap_or(1),
         suspended: spec.suspend == Some(true),
     })

@@ -207,21 +207,21 @@ async fn c04_c11_a_plan_is_carried_out_by_an_indexed_job_that_loses_nothing_on_t
         found.annotations()["farshore.dev/ranges"] == "2,5-7"
     })
     .await;
-    // One range fails for good, one object fails, the rest is copied.
-    end_pod(&world, &last, 0, 10, json!({"reason": "InvalidTask", "message": "no such range"})).await;
+    // One object fails, the rest is copied; then what only a person can help ends the Job.
     let mut with_failure = done(5);
     with_failure["failed"] = json!(1);
     with_failure["example"] = json!("AccessDenied: s3://photos/a");
     end_pod(&world, &last, 1, 0, with_failure).await;
     end_pod(&world, &last, 2, 0, done(6)).await;
     end_pod(&world, &last, 3, 0, done(7)).await;
+    end_pod(&world, &last, 0, 10, json!({"reason": "BucketNotFound", "message": "no such bucket"})).await;
     let over = until_migration(&world, "be over", |migration| {
         migration.ranges.as_ref().is_some_and(|ranges| ranges.ended_at.is_some())
     })
     .await;
     let ranges = over.ranges.unwrap();
     assert_eq!((ranges.done.as_str(), ranges.failed.as_str(), over.percent), ("0-1,3-7", "2", 87));
-    assert_eq!(ranges.failure.as_deref(), Some("InvalidTask: no such range"));
+    assert_eq!(ranges.failure.as_deref(), Some("BucketNotFound: no such bucket"));
     assert_eq!((ranges.objects_failed, ranges.example.as_deref()), (1, Some("AccessDenied: s3://photos/a")));
     let told = world.api::<BucketReplicationRule>().get("photos").await.unwrap().status.unwrap();
     let migrated = farshore::api::condition::find(&told.conditions, "Migrated").unwrap();

@@ -3,15 +3,19 @@
 //! What is done is kept in the status, by numbers of ranges: a Job that is deleted, or made anew for another
 //! task, repeats none of them.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::{
     api::{Migration, MigrationPlan, MigrationRanges, Share},
-    controller::jobs::{Indexed, JobState, JobView},
-    task::{Indexes, shortened},
+    controller::jobs::{Indexed, JobState, JobView, PodView},
+    task::{ExitCode, Indexes, shortened},
 };
 
+/// Failures of one range after which it is given up.
+const STRIKES: usize = 3;
 /// Longest text of a failure in the status.
 const TEXT: usize = 1024;
 
@@ -32,22 +36,25 @@ pub fn by_ranges(
     let (mut objects, mut bytes) =
         known.map_or((plan.objects, plan.bytes), |(old, _)| (old.objects, old.bytes));
     let (mut done, mut failed) = (listed(&ranges.done), listed(&ranges.failed));
-    let mut given_up = false;
+    let mut hopeless = false;
     for (job, its) in of_plan(plan, jobs) {
         // What a pod says is known a moment before the Job says the same.
         done = done.with(&its.ranges.at_all(&its.completed.with(&told_by(job))));
-        failed = failed.with(&its.ranges.at_all(&its.failed));
+        let struck = struck(job);
+        failed = failed.with(&its.ranges.at_all(&struck));
         let (more_objects, more_bytes) = moved(plan, job, its);
         objects.done = objects.done.max(more_objects).min(objects.total);
         bytes.done = bytes.done.max(more_bytes).min(bytes.total);
         let told = job.pods.iter().filter_map(|pod| pod.done.as_ref());
         ranges.objects_failed = ranges.objects_failed.max(told.clone().map(|done| done.failed).sum());
         ranges.example = ranges.example.or_else(|| told.clone().find_map(|done| done.example.clone()));
-        ranges.failure = ranges.failure.or_else(|| failure(job, its));
-        given_up |= matches!(job.state, JobState::Failed { .. }) && !job.deleting;
+        ranges.failure = ranges.failure.or_else(|| failure(job));
+        // Another Job would fare no better.
+        let nothing_done = its.completed.is_empty() && struck.is_empty();
+        hopeless |= has_failed(job) && (job.failed_with(ExitCode::Permanent) || nothing_done);
     }
     let left = Indexes::below(plan.ranges).without(&done);
-    if given_up {
+    if hopeless {
         failed = left.clone();
     }
     failed = failed.without(&done);
@@ -111,14 +118,37 @@ fn moved(plan: &MigrationPlan, job: &JobView, its: &Indexed) -> (u64, u64) {
     (objects + untold * average(plan.objects), bytes + untold * average(plan.bytes))
 }
 
-/// Why the first index of a Job was given up.
-fn failure(job: &JobView, its: &Indexed) -> Option<String> {
-    let pod = job.pods.iter().find(|pod| pod.index.is_some_and(|index| its.failed.contains(index)))?;
-    let (_, words, message) = pod.ended.as_ref()?;
-    let text = words
-        .as_ref()
-        .map_or_else(|| message.clone(), |words| format!("{}: {}", words.reason, words.message));
-    Some(shortened(&text, TEXT))
+fn has_failed(job: &JobView) -> bool {
+    matches!(job.state, JobState::Failed { .. }) && !job.deleting
+}
+
+/// Exit codes of pods that count: others were stopped, or met an outage.
+fn failures(job: &JobView) -> impl Iterator<Item = &PodView> {
+    const NO_FAILURE: [ExitCode; 4] =
+        [ExitCode::Done, ExitCode::Denied, ExitCode::Unreachable, ExitCode::Stopped];
+    job.pods.iter().filter(|pod| {
+        pod.ended.as_ref().is_some_and(|(code, ..)| NO_FAILURE.iter().all(|fine| *fine as i32 != *code))
+    })
+}
+
+/// Indexes that failed too often, of a Job that has failed.
+fn struck(job: &JobView) -> Indexes {
+    let mut strikes: BTreeMap<u32, usize> = BTreeMap::new();
+    for index in failures(job).filter(|_| has_failed(job)).filter_map(|pod| pod.index) {
+        *strikes.entry(index).or_default() += 1;
+    }
+    let out = strikes.into_iter().filter(|(_, count)| *count >= STRIKES);
+    out.fold(Indexes::default(), |all, (index, _)| all.with(&Indexes::one(index)))
+}
+
+/// Why a Job has failed: what a pod of the worst index said.
+fn failure(job: &JobView) -> Option<String> {
+    let worst = struck(job);
+    let is_worst = |pod: &&PodView| pod.index.is_some_and(|index| worst.contains(index));
+    let pod = failures(job).find(is_worst).or_else(|| failures(job).last())?;
+    let (_, words, message) = pod.ended.as_ref().filter(|_| has_failed(job))?;
+    let words = words.as_ref().map(|words| format!("{}: {}", words.reason, words.message));
+    Some(shortened(words.as_ref().unwrap_or(message), TEXT))
 }
 
 /// What is to be done about the Job.

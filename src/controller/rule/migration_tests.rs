@@ -87,22 +87,46 @@ fn c04_all_ranges_done_is_99_percent_until_a_comparison_proves_the_rest() {
     assert_eq!(later, all, "it ended once");
 }
 
+const FAILED: &str = "conditions: [{type: Failed, status: 'True', reason: BackoffLimitExceeded, message: m}]";
+
 #[test]
-fn c04_ranges_that_were_given_up_are_told_with_the_reason() {
-    let words = r#"{"reason":"BucketNotFound","message":"bucket x is missing"}"#;
+fn c04_ranges_that_failed_too_often_are_given_up_and_the_others_go_on() {
+    let words = r#"{"reason":"Stuck","message":"nothing has moved"}"#;
+    let outage = r#"{"reason":"StoreUnreachable","message":"down"}"#;
     let failing = told(80, 2);
-    let pods = [(1, 10, words), (2, 0, failing.as_str())];
-    let jobs = [job("0-9", "completedIndexes: '2', failedIndexes: '1'", &pods)];
+    let pods = [
+        (1, 14, words),
+        (1, 14, words),
+        (1, 14, words),
+        (2, 0, failing.as_str()),
+        (3, 14, words),
+        (4, 12, outage),
+        (4, 12, outage),
+        (4, 12, outage),
+    ];
+    let running =
+        by_ranges(None, Some(&plan()), &[job("0-9", "completedIndexes: '2'", &pods)], at(0)).unwrap();
+    let ranges = running.ranges.unwrap();
+    assert_eq!((ranges.failed.as_str(), ranges.failure), ("", None), "the Job is still trying");
+    assert_eq!((ranges.objects_failed, ranges.example.as_deref()), (2, Some("AccessDenied: no")));
+    let jobs = [job("0-9", &format!("completedIndexes: '2', {FAILED}"), &pods)];
     let some = by_ranges(None, Some(&plan()), &jobs, at(0)).unwrap().ranges.unwrap();
-    assert_eq!((some.failed.as_str(), some.ended_at.clone()), ("1", None), "the others go on");
-    assert_eq!(some.failure.as_deref(), Some("BucketNotFound: bucket x is missing"));
-    assert_eq!((some.objects_failed, some.example.as_deref()), (2, Some("AccessDenied: no")));
-    let condition =
-        "conditions: [{type: Failed, status: 'True', reason: MaxFailedIndexesExceeded, message: m}]";
-    let status = format!("completedIndexes: '2', failedIndexes: '1,4', {condition}");
-    let over = by_ranges(None, Some(&plan()), &[job("0-9", &status, &pods)], at(7)).unwrap().ranges.unwrap();
-    assert_eq!(over.failed, "0-1,3-9", "nobody will do the rest");
-    assert_eq!(over.ended_at, Some(Time(at(7))));
+    assert_eq!((some.failed.as_str(), some.ended_at.clone()), ("1", None));
+    assert_eq!(some.failure.as_deref(), Some("Stuck: nothing has moved"));
+    assert_eq!(steps(&some, &jobs, task, (4, false)).start.unwrap().to_string(), "0,3-9");
+}
+
+#[test]
+fn c04_a_job_that_got_nowhere_is_not_made_again() {
+    for (code, completed) in [(1, ""), (10, "completedIndexes: '2', ")] {
+        let pods = [(5, code, r#"{"reason":"BucketNotFound","message":"bucket x is missing"}"#)];
+        let jobs = [job("0-9", &format!("{completed}{FAILED}"), &pods)];
+        let over = by_ranges(None, Some(&plan()), &jobs, at(7)).unwrap().ranges.unwrap();
+        assert_eq!(over.ended_at, Some(Time(at(7))), "nobody will do the rest");
+        assert_eq!(over.failed, if code == 1 { "0-9" } else { "0-1,3-9" });
+        assert_eq!(over.failure.as_deref(), Some("BucketNotFound: bucket x is missing"));
+        assert_eq!(steps(&over, &jobs, task, (4, false)), Steps::default());
+    }
 }
 
 #[test]

@@ -31,8 +31,9 @@ use crate::{
 
 /// Finished Jobs go after this time; what they told is in the status.
 const TTL: i32 = 3600;
-/// How often a pod of an index may fail before the index is given up.
-const ATTEMPTS: i32 = 3;
+/// Pods of a migration that may fail before the Job does; the controller makes another one without the ranges
+/// that were at fault.
+const ATTEMPTS: i32 = 6;
 /// A shift that is not over by then is ended.
 const OVERTIME: i64 = 900;
 
@@ -228,17 +229,18 @@ fn job_spec(work: &Work, template: PodTemplateSpec) -> JobSpec {
     }
 }
 
-/// Index *i* is the *i*-th of the ranges. A range that fails again and again is given up, and the others go on:
-/// the comparison afterwards deals with it.
+/// Index *i* is the *i*-th of the ranges.
+///
+/// There is no `backoffLimitPerIndex`: with one, the Job controller keeps the finalizer of a failed pod until its
+/// successor is there, and a namespace that is deleted takes its pods first and lets no successor in, so that it
+/// would never go (seen with 1.34). Which range failed too often is found from the pods, when the Job has failed.
 fn indexed_spec(parts: &Parts, template: PodTemplateSpec) -> JobSpec {
     let ranges = i32::try_from(parts.ranges.len()).unwrap_or(i32::MAX);
     JobSpec {
         completion_mode: Some("Indexed".to_owned()),
         completions: Some(ranges),
         parallelism: i32::try_from(parts.parallelism).ok(),
-        backoff_limit_per_index: Some(ATTEMPTS),
-        // Where so many fail, it is not the ranges that are at fault.
-        max_failed_indexes: Some((ranges / 4).max(1)),
+        backoff_limit: Some(ATTEMPTS),
         pod_failure_policy: Some(failure_policy_of_parts()),
         // A pod that still ends is not overtaken by its successor.
         pod_replacement_policy: Some("Failed".to_owned()),
@@ -264,7 +266,7 @@ fn failure_policy_of_parts() -> PodFailurePolicy {
         rules: vec![
             disruption(),
             on_codes("Ignore", &[ExitCode::Denied, ExitCode::Unreachable, ExitCode::Stopped]),
-            on_codes("FailIndex", &[ExitCode::Permanent]),
+            on_codes("FailJob", &[ExitCode::Permanent]),
         ],
     }
 }
