@@ -82,7 +82,8 @@ impl Entry {
             "VersionId" => self.version = Some(text.to_owned()).filter(|text| !text.is_empty()),
             "IsLatest" => self.is_latest = text == "true",
             "Size" => self.size = text.parse().ok(),
-            "ETag" => self.etag = Some(etag(Some(text))?),
+            // A delete marker has none; MinIO gives it an empty one.
+            "ETag" => self.etag = etag(Some(text)).ok(),
             "LastModified" => self.modified = text.parse().ok(),
             _ => {}
         }
