@@ -80,21 +80,31 @@ async fn p07_the_controller_changes_of_a_job_only_how_much_of_it_runs() {
     put(&mut own, "/spec/template/spec/containers/0/image", json!("localhost/earlier"));
     let theirs =
         changed(changed(own.clone(), "/metadata/labels", json!({})), "/metadata/name", json!("theirs"));
-    for object in [&own, &theirs] {
-        admin.create(&PostParams::default(), &serde_json::from_value(object.clone()).unwrap()).await.unwrap();
-    }
+    // Their owner is nowhere: the garbage collector takes them away when it comes by.
+    let there = async || {
+        for object in [&own, &theirs] {
+            let job = serde_json::from_value(object.clone()).unwrap();
+            admin.create(&PostParams::default(), &job).await.ok();
+        }
+    };
     let jobs: Api<Job> = Api::namespaced(acting_as(USER).await, &room.namespace);
     let maps: Api<ConfigMap> = Api::namespaced(acting_as(USER).await, &room.namespace);
     let dry = PatchParams { dry_run: true, ..PatchParams::default() };
     let more = json!({"spec": {"parallelism": 8, "suspend": true}});
     // The image is an earlier one: an upgrade does not end what runs.
-    allowed("more pods", async || jobs.patch("farshore-copy", &dry, &Patch::Merge(&more)).await).await;
+    allowed("more pods", async || {
+        there().await;
+        jobs.patch("farshore-copy", &dry, &Patch::Merge(&more)).await
+    })
+    .await;
     let elsewhere = json!({"spec": {"template": {"spec": {"nodeSelector": {"disk": "theirs"}}}}});
     refused("its pods", &["how many pods"], async || {
+        there().await;
         jobs.patch("farshore-copy", &dry, &Patch::Merge(&elsewhere)).await.map(drop)
     })
     .await;
     refused("another's Job", &["deletes and changes only objects"], async || {
+        there().await;
         jobs.patch("theirs", &dry, &Patch::Merge(&more)).await.map(drop)
     })
     .await;
