@@ -11,6 +11,7 @@ mod worker;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use tokio::runtime::Builder;
 
 /// Commit and version, as `--version` prints them.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("FARSHORE_COMMIT"), ")");
@@ -140,14 +141,15 @@ fn dispatch(command: Command) -> Result<ExitCode, Error> {
     }
 }
 
-/// Two threads: a worker is bound by the network, and each thread costs memory.
+/// Two threads: a worker is bound by the network, and each thread costs memory. One where there is but one core to
+/// be had: a second would only make each request wait for a switch, which costs a third of all its CPU.
 fn block_on<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .max_blocking_threads(8)
-        .enable_all()
-        .build()?
-        .block_on(work)
+    let alone = std::thread::available_parallelism().is_ok_and(|cores| cores.get() == 1);
+    let mut runtime = if alone { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+    if !alone {
+        runtime.worker_threads(2);
+    }
+    runtime.max_blocking_threads(8).enable_all().build()?.block_on(work)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 # name for this. Each function becomes the tool: it ends in exec.
 #   PARALLEL      objects under way at a time (mc chooses by itself)
 #   URL_A, URL_B  where the buckets are; the keys stand in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY
+#   LARGE         set: objects come in parts
 #   DELETE        set: what only the target has goes
 
 peer_farshore() {
@@ -11,15 +12,17 @@ peer_farshore() {
 }
 
 # No HEAD before or after, listings without folders, ETags compared instead of times that cost a HEAD each.
-# Two remotes, so that nothing is copied by the store itself.
+# Two remotes, so that nothing is copied by the store itself. In parts it needs its HEAD: without, it finds
+# that sizes differ, and deletes what it uploaded.
 peer_rclone() {
   export RCLONE_CONFIG=/dev/null
   export RCLONE_CONFIG_A_TYPE=s3 RCLONE_CONFIG_A_PROVIDER=Minio RCLONE_CONFIG_A_ENV_AUTH=true RCLONE_CONFIG_A_ENDPOINT=$URL_A
   export RCLONE_CONFIG_B_TYPE=s3 RCLONE_CONFIG_B_PROVIDER=Minio RCLONE_CONFIG_B_ENV_AUTH=true RCLONE_CONFIG_B_ENDPOINT=$URL_B
   local verb=copy
   [[ -z ${DELETE:-} ]] || verb=sync
+  [[ -n ${LARGE:-} ]] || set -- --s3-no-head --s3-no-head-object
   exec rclone "$verb" a:source b:target --transfers "$PARALLEL" --checkers "$PARALLEL" --fast-list --checksum \
-    --use-server-modtime --s3-no-check-bucket --s3-no-head --s3-no-head-object --s3-chunk-size 16Mi --quiet
+    --use-server-modtime --s3-no-check-bucket --s3-chunk-size 16Mi --quiet "$@"
 }
 
 peer_s3sync() {

@@ -86,7 +86,7 @@ struct Sides {
     /// PEM file of authorities that both ends may be proved by, besides the system's.
     #[arg(long, value_name = "FILE")]
     ca_bundle: Option<PathBuf>,
-    /// Objects under way at a time.
+    /// Requests that wait for an answer at a time, at each of the two ends.
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
     parallel: u16,
     /// Prints the outcome as JSON.
@@ -109,7 +109,7 @@ pub async fn copy(flags: Copy) -> Result<ExitCode, Error> {
         (false, true) => Action::Mirror,
         (false, false) => Action::Copy,
     };
-    let limits = Limits::new(flags.bandwidth.as_ref().map(ByteRate::get), None);
+    let limits = flags.sides.limits(flags.bandwidth.as_ref().map(ByteRate::get));
     let report = flags.sides.sweep(action, &limits).await?;
     let agrees = if flags.dry_run {
         report.were_equal() || (!flags.delete && report.counts.missing + report.counts.unlike == 0)
@@ -121,11 +121,15 @@ pub async fn copy(flags: Copy) -> Result<ExitCode, Error> {
 
 /// Compares. The exit code is 0 only if both sides hold the same.
 pub async fn compare(flags: Compare) -> Result<ExitCode, Error> {
-    let report = flags.sides.sweep(Action::Compare, &Limits::new(None, None)).await?;
+    let report = flags.sides.sweep(Action::Compare, &flags.sides.limits(None)).await?;
     flags.sides.tell(&report, report.were_equal())
 }
 
 impl Sides {
+    fn limits(&self, bytes_per_second: Option<u64>) -> Arc<Limits> {
+        Limits::with_waiting(bytes_per_second, None, Some(self.parallel.into()))
+    }
+
     async fn sweep(&self, action: Action, limits: &Arc<Limits>) -> Result<Report, Error> {
         let (source_bucket, source_prefix) = s3_url("SOURCE", &self.source)?;
         let (target_bucket, target_prefix) = s3_url("TARGET", &self.target)?;
@@ -139,7 +143,9 @@ impl Sides {
             });
         }
         let source: Arc<dyn ObjectStore> = Arc::new(Limited::new(source, limits, Lane::Rest));
-        let effort = Effort { objects: self.parallel.into(), ..Effort::default() };
+        let target: Arc<dyn ObjectStore> = Arc::new(Limited::new(target, &self.limits(None), Lane::Rest));
+        // While one end is waited for, the other need not be idle.
+        let effort = Effort { objects: 2 * usize::from(self.parallel), ..Effort::default() };
         let sweep = Sweep::new((source, source_prefix), (target, target_prefix), action, effort);
         let shown = tokio::spawn(show(sweep.tally(), action));
         let report = sweep.run().await;

@@ -9,7 +9,10 @@ mod parts;
 mod pipe;
 mod small;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
@@ -29,6 +32,8 @@ use pipe::Tap;
 const SMALL: u64 = 8 << 20;
 /// Largest object that one PUT may make.
 const LARGEST_PUT: u64 = 5 << 30;
+/// Parts of large objects on their way at a time, of all objects together: about 1 MiB each.
+const PARTS: usize = 32;
 /// Memory of all small objects of one copier.
 const BUFFERS: u64 = 16 << 20;
 const KIB: u64 = 1024;
@@ -126,13 +131,14 @@ impl Copied {
 }
 
 /// Copies objects from one store to another. Shared by all copies of a run: it bounds their memory to
-/// 16 MiB of small objects, and about 1 MiB for each part in flight of a large one.
+/// 16 MiB of small objects, and about 1 MiB for each part in flight of large ones, of which there are at most 32.
 #[derive(Clone)]
 pub struct Copier {
     source: Arc<dyn ObjectStore>,
     target: Arc<dyn ObjectStore>,
     parts_in_flight: usize,
     buffers: Arc<Semaphore>,
+    parts: Arc<Semaphore>,
     on_bytes: OnBytes,
     keep: Arc<Keep>,
     /// The source's, and the target's.
@@ -140,6 +146,8 @@ pub struct Copier {
     found: Arc<Found>,
     /// Why this object is copied without its tags.
     tags_refused: Option<Arc<str>>,
+    /// The tag of an object in parts was no proof of its content: a side encrypts. Parts are hashed then.
+    tags_prove_nothing: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for Copier {
@@ -161,11 +169,13 @@ impl Copier {
             target,
             parts_in_flight: 4,
             buffers,
+            parts: Arc::new(Semaphore::new(PARTS)),
             on_bytes: Arc::new(|_| {}),
             keep: Arc::default(),
             abilities: Arc::default(),
             found: Arc::default(),
             tags_refused: None,
+            tags_prove_nothing: Arc::default(),
         }
     }
 
@@ -273,10 +283,10 @@ impl Copier {
             let (mut request, mut seen) = (request.clone(), None);
             for tries in 1..=2 {
                 match self.copy_in_one_piece(&request, &info).await {
-                    Ok((copied, md5)) if md5 == info.etag || seen == Some(md5.clone()) => return Ok(copied),
+                    Ok((copied, md5)) if md5.as_ref() == Some(&info.etag) || seen == md5 => return Ok(copied),
                     // Misread, or a tag that is no MD5: reading it alike twice tells.
                     Ok((copied, md5)) => {
-                        seen = Some(md5);
+                        seen = md5;
                         request.precondition = Precondition::Matches(copied.target_etag);
                     }
                     Err(Error::Store { source: error, .. }) if passes(&error) => pause(tries).await,
@@ -289,7 +299,11 @@ impl Copier {
     }
 
     /// Also gives the MD5 of what went over.
-    async fn copy_in_one_piece(&self, request: &CopyRequest, info: &ObjectInfo) -> Result<(Copied, ETag)> {
+    async fn copy_in_one_piece(
+        &self,
+        request: &CopyRequest,
+        info: &ObjectInfo,
+    ) -> Result<(Copied, Option<ETag>)> {
         let options = GetOptions { if_match: Some(info.etag.clone()), ..GetOptions::default() };
         let reply = self.source.get(&request.source_key, &options).await.map_err(Error::source)?;
         let tap = Tap::new(Arc::clone(&self.on_bytes));

@@ -1,7 +1,9 @@
 //! Splits a key space into ranges on keys that are there, so that a flat one splits as well as a deep
 //! one.
 
-use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{
     Error, Result,
@@ -26,6 +28,8 @@ impl KeyRange {
 
 /// Requests for each range asked for, at most.
 const PROBES: usize = 12;
+/// Probes at a time.
+const ABREAST: usize = 8;
 /// Above every character that keys are commonly made of.
 const TOP: char = '\u{7f}';
 
@@ -40,19 +44,23 @@ pub async fn split<P: Pages + ?Sized>(listing: &Listing<P>, count: usize) -> Res
     let Some(first) = listing.first_after(None).await.map_err(Error::source)? else {
         return Ok(vec![KeyRange::default()]);
     };
-    let mut probes = count.saturating_mul(PROBES);
+    let probes = AtomicUsize::new(count.saturating_mul(PROBES));
     // Ranges still to be split, with the bounds within which keys are known to lie.
-    let mut open = VecDeque::from([(first, String::from(TOP))]);
+    let mut open = vec![(first, String::from(TOP))];
     let mut bounds: Vec<String> = Vec::new();
-    while let Some((low, high)) = open.pop_front() {
-        if bounds.len() + 1 >= count || probes == 0 {
-            break;
+    while bounds.len() + 1 < count && !open.is_empty() {
+        // A long line away, one at a time would take minutes.
+        let splits = open.into_iter().take(count - 1 - bounds.len()).map(async |(low, high)| {
+            let found = probe(listing, &low, high, &probes).await?;
+            Ok::<_, Error>(found.map(|(middle, high)| (low, middle, high)))
+        });
+        let found: Vec<_> = stream::iter(splits).buffered(ABREAST).try_collect().await?;
+        open = Vec::new();
+        for (low, middle, high) in found.into_iter().flatten() {
+            bounds.push(middle.clone());
+            open.push((low, middle.clone()));
+            open.push((middle, high));
         }
-        let Some(key) = probe(listing, &low, high, &mut probes).await? else { continue };
-        let (found, high) = key;
-        bounds.push(found.clone());
-        open.push_back((low, found.clone()));
-        open.push_back((found, high));
     }
     bounds.sort();
     bounds.dedup();
@@ -67,11 +75,11 @@ async fn probe<P: Pages + ?Sized>(
     listing: &Listing<P>,
     low: &str,
     high: String,
-    probes: &mut usize,
+    probes: &AtomicUsize,
 ) -> Result<Option<(String, String)>> {
     let mut top = high;
-    while *probes > 0 {
-        *probes -= 1;
+    let one = |left: usize| left.checked_sub(1);
+    while probes.fetch_update(Relaxed, Relaxed, one).is_ok() {
         let Some(middle) = between(low, &top) else { return Ok(None) };
         let found = listing.first_after(Some(&middle)).await.map_err(Error::source)?;
         match found.filter(|key| *key < top) {

@@ -4,6 +4,7 @@
 //! lane leaves, the other takes: nothing is reserved.
 
 use std::{
+    ops::Deref,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
@@ -15,7 +16,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use jiff::SignedDuration;
-use tokio::time::Instant;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::Instant,
+};
 
 use super::{
     Acl, ByteStream, ETag, GetOptions, GetReply, LifecycleRule, ListPage, ListRequest, ListVersionsRequest,
@@ -48,6 +52,8 @@ pub struct Usage {
 pub struct Limits {
     bytes: Option<Bucket>,
     requests: Option<Bucket>,
+    /// Requests that may wait for an answer at a time.
+    waiting: Option<Semaphore>,
     counts: [AtomicU64; 4],
 }
 
@@ -55,9 +61,21 @@ impl Limits {
     /// `None` = no ceiling.
     #[must_use]
     pub fn new(bytes_per_second: Option<u64>, requests_per_second: Option<u32>) -> Arc<Self> {
+        Self::with_waiting(bytes_per_second, requests_per_second, None)
+    }
+
+    /// With a ceiling on the requests that wait for an answer at a time, too. A body on its way doesn't count:
+    /// who reads one may need another answer first.
+    #[must_use]
+    pub fn with_waiting(
+        bytes_per_second: Option<u64>,
+        requests_per_second: Option<u32>,
+        waiting: Option<usize>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             bytes: bytes_per_second.map(Bucket::new),
             requests: requests_per_second.map(|rate| Bucket::new(u64::from(rate))),
+            waiting: waiting.map(|most| Semaphore::new(most.max(1))),
             counts: Default::default(),
         })
     }
@@ -182,14 +200,33 @@ impl Limited {
         Self { inner, limits: Arc::clone(limits), lane }
     }
 
-    async fn paced(&self) -> &dyn ObjectStore {
+    async fn paced(&self) -> Paced<'_> {
         self.limits.request(self.lane).await;
-        &*self.inner
+        let waiting = match &self.limits.waiting {
+            // Closed never: the semaphore lives as long as the limits.
+            Some(places) => places.acquire().await.ok(),
+            None => None,
+        };
+        Paced { inner: &*self.inner, _waiting: waiting }
     }
 
     fn counted(&self, body: ByteStream) -> ByteStream {
         let limits = Arc::clone(&self.limits);
         Box::pin(body.inspect(move |chunk| limits.wrote(chunk.as_ref().map_or(0, |c| c.len() as u64))))
+    }
+}
+
+/// A store for one request, which may be sent now.
+struct Paced<'a> {
+    inner: &'a dyn ObjectStore,
+    _waiting: Option<SemaphorePermit<'a>>,
+}
+
+impl<'a> Deref for Paced<'a> {
+    type Target = dyn ObjectStore + 'a;
+
+    fn deref(&self) -> &Self::Target {
+        self.inner
     }
 }
 
@@ -380,6 +417,22 @@ mod tests {
         let (base, log) = tokio::join!(read(&bases, "base"), lanes);
         assert!(log < Duration::from_millis(450), "1 MiB at 4 MiB/s took the first lane {log:?}");
         assert!(base > Duration::from_millis(1500), "7 MiB at 4 MiB/s took both {base:?}");
+    }
+
+    #[tokio::test]
+    async fn no_more_requests_wait_for_an_answer_than_are_allowed() {
+        let (memory, limits) = (MemoryStore::new("b"), Limits::with_waiting(None, None, Some(2)));
+        memory.seed("log", vec![0; 10], jiff::Timestamp::now());
+        let store = Limited::new(Arc::new(memory), &limits, Lane::Rest);
+        let held = (store.paced().await, store.paced().await);
+        let third = tokio::time::timeout(Duration::from_millis(50), store.head("log")).await;
+        assert!(third.is_err(), "two wait already");
+        drop(held);
+        let mut read = Vec::new();
+        for _ in 0..3 {
+            read.push(store.get("log", &GetOptions::default()).await.unwrap());
+        }
+        assert_eq!(read.len(), 3, "bodies that nobody has read yet hold no place");
     }
 
     #[tokio::test]

@@ -129,25 +129,37 @@ impl Transfer<'_> {
 
     /// Sends what is missing, proves the parts, and makes them the object.
     ///
-    /// Nothing becomes the object that is not proved: parts that lay there are of this content if the
-    /// ETag of all parts is the source's; else each of them is compared with the source.
+    /// Nothing becomes the object that is not proved. If the ETag of all parts, by the MD5s that the target
+    /// took of them, is the source's own, every byte is as it was written there: nothing need be hashed on
+    /// the way. Else each part that was not hashed is compared with the source.
     async fn finish(&self, resumed: Resumed, precondition: &Precondition) -> Result<PutReply> {
         let Resumed { id, parts: found } = resumed;
+        let hashed = self.hashes();
         let mut parts = if self.layout.exact { found.clone() } else { self.proved(&found).await? };
-        self.send_missing(&id, &mut parts).await?;
-        let mut all: Vec<UploadedPart> = parts.values().cloned().collect();
-        let proved = composite_etag(&all).is_some_and(|tag| tag == self.info.etag);
-        if self.layout.exact && !proved && !found.is_empty() {
-            let fresh = |part: &UploadedPart| found.get(&part.part) != Some(part);
-            let mut parts = self.proved(&found).await?;
-            parts.extend(all.into_iter().filter(fresh).map(|p| (p.part, p)));
-            self.send_missing(&id, &mut parts).await?;
-            all = parts.into_values().collect();
+        self.send_missing(&id, &mut parts, hashed).await?;
+        if self.layout.exact && !self.is_proved(&parts) && (!hashed || !found.is_empty()) {
+            let fresh = |part: &u32| hashed && !found.contains_key(part);
+            let (sent, unproved) = parts.into_iter().partition(|(part, _)| fresh(part));
+            parts = self.proved(&unproved).await?;
+            parts.extend::<BTreeMap<_, _>>(sent);
+            self.send_missing(&id, &mut parts, true).await?;
+            self.copier.tags_prove_nothing.store(!self.is_proved(&parts), Ordering::Relaxed);
         }
         let (precondition, replica) = (precondition.clone(), self.wanted.replica.clone());
         let options = PutOptions { replica, precondition, ..PutOptions::default() };
-        let key = &self.request.target_key;
+        let (key, all) = (&self.request.target_key, parts.into_values().collect::<Vec<_>>());
         self.copier.target.complete_upload(key, &id, &all, &options).await.map_err(Error::target)
+    }
+
+    /// True if the target took the source's own parts, byte for byte.
+    fn is_proved(&self, parts: &BTreeMap<u32, UploadedPart>) -> bool {
+        let all: Vec<_> = parts.values().cloned().collect();
+        composite_etag(&all).is_some_and(|tag| tag == self.info.etag)
+    }
+
+    /// Parts are hashed on the way where the object's ETag can't prove them.
+    fn hashes(&self) -> bool {
+        !self.layout.exact || self.copier.tags_prove_nothing.load(Ordering::Relaxed)
     }
 
     /// Those of the parts found whose bytes are the source's, by reading them there.
@@ -159,15 +171,20 @@ impl Transfer<'_> {
             while let Some(chunk) = body.next().await {
                 chunk.map_err(Error::source)?;
             }
-            Ok::<_, Error>((tap.etag() == there.etag).then_some((part.number, there)))
+            Ok::<_, Error>((tap.etag().as_ref() == Some(&there.etag)).then_some((part.number, there)))
         });
         let in_flight = self.copier.parts_in_flight;
         stream::iter(checks).buffer_unordered(in_flight).try_filter_map(async |p| Ok(p)).try_collect().await
     }
 
-    async fn send_missing(&self, id: &UploadId, parts: &mut BTreeMap<u32, UploadedPart>) -> Result<()> {
+    async fn send_missing(
+        &self,
+        id: &UploadId,
+        parts: &mut BTreeMap<u32, UploadedPart>,
+        hashed: bool,
+    ) -> Result<()> {
         let missing: Vec<Part> = self.layout.parts().filter(|p| !parts.contains_key(&p.number)).collect();
-        let sends = missing.into_iter().map(|part| self.send(id, part));
+        let sends = missing.into_iter().map(|part| self.send(id, part, hashed));
         let mut sent = stream::iter(sends).buffer_unordered(self.copier.parts_in_flight);
         while let Some(part) = sent.try_next().await? {
             parts.insert(part.part, part);
@@ -175,11 +192,11 @@ impl Transfer<'_> {
         Ok(())
     }
 
-    async fn send(&self, id: &UploadId, part: Part) -> Result<UploadedPart> {
+    async fn send(&self, id: &UploadId, part: Part, hashed: bool) -> Result<UploadedPart> {
         let (mut unlike, mut tries) = (false, 0);
         loop {
             tries += 1;
-            match self.send_once(id, part).await {
+            match self.send_once(id, part, hashed).await {
                 Ok((sent, true)) => return Ok(sent),
                 // A target whose tags are no MD5s gives another tag each time; one that took something
                 // else than we sent should not do so twice.
@@ -191,15 +208,18 @@ impl Transfer<'_> {
         }
     }
 
-    /// Sends a part; true when the target's tag is the MD5 of what was sent.
-    async fn send_once(&self, id: &UploadId, part: Part) -> Result<(UploadedPart, bool)> {
+    /// Sends a part; false when the target's tag is not the MD5 of what was sent, as far as that is known.
+    async fn send_once(&self, id: &UploadId, part: Part, hashed: bool) -> Result<(UploadedPart, bool)> {
+        // Closed never: the semaphore lives as long as the copier.
+        let _place = self.copier.parts.acquire().await.ok();
         let body = self.open(part).await?;
-        let tap = Tap::new(Arc::clone(&self.copier.on_bytes));
+        let on_bytes = Arc::clone(&self.copier.on_bytes);
+        let tap = if hashed { Tap::new(on_bytes) } else { Tap::unhashed(on_bytes) };
         let (target, key) = (&self.copier.target, &self.request.target_key);
         let sent = target.upload_part(key, id, part.number, part.size, tap.through(body)).await;
         let sent = sent.map_err(|error| tap.blame(error))?;
         self.sent.fetch_add(part.size, Ordering::Relaxed);
-        let alike = sent.etag == tap.etag();
+        let alike = tap.etag().is_none_or(|md5| md5 == sent.etag);
         Ok((sent, alike))
     }
 

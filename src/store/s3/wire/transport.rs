@@ -40,8 +40,8 @@ use crate::store::{Error, Obstacle, Result};
 
 /// Stores close idle connections after some 20 s and more; a body that can't be sent again should not meet one.
 const IDLE: Duration = Duration::from_secs(15);
-/// Kept while nothing runs; more are opened as requests need them.
-const MOST_IDLE: usize = 64;
+/// As many as ever wait for an answer at a time: one that is closed costs a round trip to open again.
+const MOST_IDLE: usize = 1024;
 /// An object may have 2 KiB of metadata, in as many headers as fit.
 const MOST_HEADERS: usize = 1200;
 
