@@ -4,6 +4,7 @@
 #   PARALLEL      objects under way at a time (mc chooses by itself)
 #   URL_A, URL_B  where the buckets are; the keys stand in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY
 #   LARGE         set: objects come in parts
+#   EXACT         set: all attributes are to go over, whatever that costs
 #   DELETE        set: what only the target has goes
 
 peer_farshore() {
@@ -21,6 +22,7 @@ peer_rclone() {
   local verb=copy
   [[ -z ${DELETE:-} ]] || verb=sync
   [[ -n ${LARGE:-} ]] || set -- --s3-no-head --s3-no-head-object
+  [[ -z ${EXACT:-} ]] || set -- --metadata
   exec rclone "$verb" a:source b:target --transfers "$PARALLEL" --checkers "$PARALLEL" --fast-list --checksum \
     --use-server-modtime --s3-no-check-bucket --s3-chunk-size 16Mi --quiet "$@"
 }
@@ -36,5 +38,5 @@ peer_s3sync() {
 peer_mc() {
   local keys=$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY@
   export MC_HOST_a=${URL_A/:\/\//:\/\/$keys} MC_HOST_b=${URL_B/:\/\//:\/\/$keys}
-  exec mc --config-dir "$WORK/mc" --quiet mirror --overwrite ${DELETE:+--remove} a/source b/target
+  exec mc --config-dir "$WORK/mc" --quiet mirror --overwrite ${EXACT:+--preserve} ${DELETE:+--remove} a/source b/target
 }
