@@ -283,7 +283,9 @@ impl Copier {
             let (mut request, mut seen) = (request.clone(), None);
             for tries in 1..=2 {
                 match self.copy_in_one_piece(&request, &info).await {
-                    Ok((copied, md5)) if md5.as_ref() == Some(&info.etag) || seen == md5 => return Ok(copied),
+                    Ok((copied, md5)) if md5.as_ref() == Some(&info.etag) || seen == md5 => {
+                        return Ok(copied);
+                    }
                     // Misread, or a tag that is no MD5: reading it alike twice tells.
                     Ok((copied, md5)) => {
                         seen = md5;
