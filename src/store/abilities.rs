@@ -13,6 +13,8 @@ use super::{
 const BODY: &[u8] = b"?";
 /// No clock says this any more.
 const LONG_AGO: Timestamp = Timestamp::constant(1_000_000_000, 0);
+/// How often a store is asked before it counts as one that doesn't keep conditions.
+const CONDITION_ATTEMPTS: u32 = 3;
 
 /// Whether something can be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +96,7 @@ struct Probe<'a> {
 impl Probe<'_> {
     async fn run(&mut self, prefix: &str) -> Result<Abilities> {
         Ok(Abilities {
-            conditional_put: self.conditional_put().await?,
+            conditional_put: self.keeps_conditions().await?,
             part_heads: self.part_heads().await?,
             uploads_by_prefix: self.uploads_by_prefix(prefix).await?,
             bytewise_order: self.bytewise_order().await?,
@@ -118,8 +120,19 @@ impl Probe<'_> {
         Ok(())
     }
 
-    async fn conditional_put(&mut self) -> Result<bool> {
-        let key = self.name.clone();
+    /// A store that kept a condition once knows conditions, while one that wrote against a condition may
+    /// only have failed to read what was there: `MinIO` on a busy disk writes rather than refuses.
+    async fn keeps_conditions(&mut self) -> Result<bool> {
+        for attempt in 0..CONDITION_ATTEMPTS {
+            let key = format!("{}-conditions-{attempt}", self.name);
+            if self.conditional_put(key).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn conditional_put(&mut self, key: String) -> Result<bool> {
         for (precondition, holds) in [
             (Precondition::Absent, true),
             (Precondition::Absent, false),
