@@ -5,6 +5,7 @@ mod align;
 mod keep;
 mod lacks;
 mod layout;
+mod look;
 mod parts;
 mod pipe;
 mod small;
@@ -208,7 +209,7 @@ impl Copier {
     /// hold, and what is there is not this object. [`Error::Restless`] when the source changed three
     /// times meanwhile.
     pub async fn copy(&self, request: &CopyRequest) -> Result<Outcome> {
-        for _ in 0..FOLLOWED {
+        for tries in 1..=FOLLOWED {
             return match self.copy_once(request).await {
                 Ok(copied) => Ok(Outcome::Copied(copied)),
                 Err(Error::Store { side: Side::Source, source: store::Error::NotFound(_) }) => {
@@ -225,7 +226,11 @@ impl Copier {
                 }
                 Err(error) if self.does_without(&error) => continue,
                 // Another copy of the same object, overlapping ours, dropped or finished our upload.
-                Err(Error::Store { side: Side::Target, source: store::Error::NotFound(_) }) => continue,
+                Err(Error::Store { side: Side::Target, source: store::Error::NotFound(_) })
+                    if tries < FOLLOWED =>
+                {
+                    continue;
+                }
                 Err(error @ Error::Store { side: Side::Target, source: store::Error::Changed(_) }) => {
                     self.already_there(request).await.map(Outcome::Copied).ok_or(error)
                 }
@@ -310,13 +315,15 @@ impl Copier {
         let reply = self.source.get(&request.source_key, &options).await.map_err(Error::source)?;
         let tap = Tap::new(Arc::clone(&self.on_bytes));
         let (wanted, left_out) = self.wanted(&request.source_key, info).await?;
-        // A locked object is only taken with its checksum.
-        let content_md5 = if wanted.lock.is_open() { None } else { md5_of(&info.etag) };
+        // A locked object is only taken with its checksum; a replica's tag says nothing of its bytes.
+        let checked = !wanted.lock.is_open() || wanted.replica.is_some();
+        let content_md5 = if checked { md5_of(&info.etag) } else { None };
         let options = PutOptions { precondition: request.precondition.clone(), content_md5, ..wanted };
         let body = tap.through(reply.body);
         let put = self.target.put_stream(&request.target_key, info.size, body, &options).await;
         let put = put.map_err(|error| with_tags_named(tap.blame(error), &options))?;
-        Ok((Copied::whole(info, put, left_out), tap.etag()))
+        let copied = Copied::whole(info, put, left_out);
+        Ok((self.seen(&request.target_key, &options, copied).await, tap.etag()))
     }
 }
 

@@ -61,12 +61,15 @@ pub struct Merge {
     target: Reader,
     seen: Complete,
     sampler: Option<Sampler>,
+    tells_alike: bool,
 }
 
 /// A step of a comparison.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     Difference(Difference),
+    /// At both, of the same size and ETag. Told only where that was asked for.
+    Alike(Listed),
     /// Both sides were listed to the end. No step follows.
     Complete(Complete),
 }
@@ -80,13 +83,19 @@ impl Merge {
         range: KeyRange,
     ) -> Self {
         let (source, target) = (source.read(range.clone()), target.read(range));
-        Self { source, target, seen: Complete::default(), sampler: None }
+        Self { source, target, seen: Complete::default(), sampler: None, tells_alike: false }
     }
 
     /// Finds out, too, where the range can be parted for others.
     #[must_use]
     pub fn sampled(self, sampler: Sampler) -> Self {
         Self { sampler: Some(sampler), ..self }
+    }
+
+    /// Also tells what both sides hold alike.
+    #[must_use]
+    pub fn telling_alike(self, tells_alike: bool) -> Self {
+        Self { tells_alike, ..self }
     }
 
     /// The next difference, or the end.
@@ -103,8 +112,8 @@ impl Merge {
                 (None, Some(_)) => Ordering::Greater,
                 (Some(source), Some(target)) => source.key.cmp(&target.key),
             };
-            if let Some(difference) = self.step(order) {
-                return Ok(Step::Difference(difference));
+            if let Some(step) = self.step(order) {
+                return Ok(step);
             }
         }
     }
@@ -115,7 +124,7 @@ impl Merge {
     }
 
     /// Takes what comes first.
-    fn step(&mut self, order: Ordering) -> Option<Difference> {
+    fn step(&mut self, order: Ordering) -> Option<Step> {
         let source = if order.is_le() { self.source.take() } else { None };
         let target = if order.is_ge() { self.target.take() } else { None };
         self.seen.source += u64::from(source.is_some());
@@ -129,12 +138,12 @@ impl Merge {
             sampler.push(source, !alike);
         }
         match (source, target) {
-            (Some(source), None) => Some(Difference::Missing(source)),
-            (Some(_), Some(_)) if alike => {
+            (Some(source), None) => Some(Step::Difference(Difference::Missing(source))),
+            (Some(source), Some(_)) if alike => {
                 self.seen.alike += 1;
-                None
+                self.tells_alike.then_some(Step::Alike(source))
             }
-            (Some(source), Some(target)) => Some(Difference::Unlike { source, target }),
+            (Some(source), Some(target)) => Some(Step::Difference(Difference::Unlike { source, target })),
             (None, Some(extra)) if self.seen.extras.len() < HELD => {
                 self.seen.extras.push(extra);
                 None

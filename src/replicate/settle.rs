@@ -7,7 +7,9 @@ mod known;
 use std::sync::Arc;
 
 use self::{busy::Busy, handled::Handled, known::KnownAlike};
-use super::{Copied, Copier, CopyRequest, Error, Outcome, Result, Skipped, listing::Listing};
+use super::{
+    Attribute, Copied, Copier, CopyRequest, Error, Keep, LeftOut, Outcome, Result, Skipped, listing::Listing,
+};
 use crate::store::{self, ETag, Listed, Precondition, Side};
 
 /// Brings the target in line with the source, a key at a time. Shared by comparisons and feeds: both only say
@@ -62,6 +64,25 @@ impl Settler {
     #[must_use]
     pub(super) fn new(source: Listing, target: Listing, copier: Copier) -> Self {
         Self { source, target, copier, common: Arc::default() }
+    }
+
+    #[must_use]
+    pub(super) fn keep(self, keep: Keep) -> Self {
+        Self { copier: self.copier.keep(keep), ..self }
+    }
+
+    /// What differs between two objects of the same content; `None` where they are not.
+    pub(super) async fn differences(&self, key: &str) -> Result<Option<Vec<Attribute>>> {
+        self.copier.differences(&self.request(key, None)).await
+    }
+
+    /// Gives the target's object the attributes of the source's; what it can't be given is told.
+    pub(super) async fn align(&self, key: &str) -> Result<Vec<LeftOut>> {
+        let _held = self.common.busy.hold(key).await;
+        match self.copier.update(&self.request(key, None)).await? {
+            Outcome::Copied(copied) => Ok(copied.left_out),
+            Outcome::Gone | Outcome::Changed | Outcome::Skipped(_) => Ok(Vec::new()),
+        }
     }
 
     /// Shares with others what is known of pairs and who is at work on which key.

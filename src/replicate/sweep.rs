@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::{
-    Common, Copier, Error, KeyRange, Result, Settler,
+    Common, Copier, Error, Keep, KeyRange, Result, Settled, Settler,
     listing::Listing,
     merge::{Complete, Difference, Merge, Step},
     plan::{Chunk, Sampler},
@@ -65,6 +65,7 @@ pub struct Sweep {
     since: Option<Timestamp>,
     within: Option<KeyRange>,
     samples: Option<Arc<Samples>>,
+    attributes: bool,
     tally: Arc<Tally>,
 }
 
@@ -80,6 +81,8 @@ struct Extras {
 /// Something to do about one key.
 enum Task {
     Copy(Listed),
+    /// Its content is the same on both sides.
+    Look(Listed),
     Delete(Listed),
 }
 
@@ -111,6 +114,7 @@ impl Sweep {
             since: None,
             within: None,
             samples: None,
+            attributes: false,
             tally,
         }
     }
@@ -119,6 +123,19 @@ impl Sweep {
     #[must_use]
     pub fn deletes_within(self, allowance: Arc<dyn Allowance>) -> Self {
         Self { allowance: Some(allowance), ..self }
+    }
+
+    /// What is kept beside content, content headers, user metadata and part layout.
+    #[must_use]
+    pub fn keep(self, keep: Keep) -> Self {
+        Self { settler: self.settler.keep(keep), ..self }
+    }
+
+    /// Also looks at the attributes of objects that the listings show alike, and brings them in line unless
+    /// nothing is to be written. That costs a HEAD on each side for every object.
+    #[must_use]
+    pub fn with_attributes(self, attributes: bool) -> Self {
+        Self { attributes, ..self }
     }
 
     /// Shares what is known of pairs of objects, and who is at work on which key, with other sweeps and feeds of
@@ -229,7 +246,8 @@ impl Sweep {
         tasks: &mpsc::Sender<Task>,
         abreast: usize,
     ) -> Result<Option<Extras>> {
-        let mut merge = Merge::new(self.source.clone(), self.target.clone(), range.clone());
+        let merge = Merge::new(self.source.clone(), self.target.clone(), range.clone());
+        let mut merge = merge.telling_alike(self.attributes);
         if self.samples.is_some() {
             merge = merge.sampled(Sampler::new(range.until.clone()));
         }
@@ -247,6 +265,7 @@ impl Sweep {
                         hand_over(tasks, Task::Copy(difference.source())).await;
                     }
                 }
+                Step::Alike(source) => hand_over(tasks, Task::Look(source)).await,
                 Step::Complete(complete) => break complete,
             }
         };
@@ -340,10 +359,34 @@ impl Sweep {
     }
 
     async fn work(&self, task: Task) -> Result<()> {
-        let (key, settled) = match &task {
-            Task::Copy(source) => (&source.key, self.settler.bring(source).await),
-            Task::Delete(extra) => (&extra.key, self.settler.remove(extra).await),
-        };
+        match task {
+            Task::Copy(source) => self.note(&source.key, self.settler.bring(&source).await),
+            Task::Delete(extra) => self.note(&extra.key, self.settler.remove(&extra).await),
+            Task::Look(source) => self.align(&source.key).await,
+        }
+    }
+
+    async fn align(&self, key: &str) -> Result<()> {
+        match self.settler.differences(key).await {
+            // Another content, by now: the next sweep's.
+            Ok(None) => Ok(()),
+            Ok(Some(differences)) if differences.is_empty() => Ok(()),
+            Ok(Some(differences)) => {
+                self.tally.unlike_in(key, differences);
+                if self.action == Action::Compare {
+                    return Ok(());
+                }
+                match self.settler.align(key).await {
+                    Ok(left_out) => self.tally.aligned(key, &left_out),
+                    Err(error) => return self.note(key, Err(error)),
+                }
+                Ok(())
+            }
+            Err(error) => self.note(key, Err(error)),
+        }
+    }
+
+    fn note(&self, key: &str, settled: Result<Settled>) -> Result<()> {
         match settled {
             Err(error) if ends_everything(&error) => Err(error),
             settled => {

@@ -2,24 +2,29 @@
 
 use super::{
     Attribute, Copied, Copier, CopyRequest, Error, LARGEST_PUT, LeftOut, Outcome, Result,
-    keep::with_tags_named,
+    keep::with_tags_named, look::are_same,
 };
 use crate::store::{
-    self, Grant, Lock, ObjectInfo, Precondition, PutOptions, PutReply, Side, abilities::Rewriting,
+    self, Attributes, Grant, Lock, ObjectInfo, Precondition, PutOptions, PutReply, Replica, Side,
+    abilities::Rewriting,
 };
 
 /// What of an object's attributes is other than wanted.
 #[derive(Debug, Default)]
-pub(super) struct Unlike {
-    /// What only a new write changes.
-    written: bool,
-    tags: bool,
-    lock: bool,
-}
+pub(super) struct Unlike(Vec<Attribute>);
 
 impl Unlike {
     pub(super) fn is_nothing(&self) -> bool {
-        !(self.written || self.tags || self.lock)
+        self.0.is_empty()
+    }
+
+    fn has(&self, attribute: Attribute) -> bool {
+        self.0.contains(&attribute)
+    }
+
+    /// True where only a new write helps.
+    fn is_written(&self) -> bool {
+        self.0.iter().any(|attribute| !matches!(attribute, Attribute::Tags | Attribute::Lock))
     }
 }
 
@@ -73,29 +78,65 @@ impl Copier {
             return Ok(None);
         }
         let (wanted, mut left_out) = self.wanted(&request.source_key, info).await?;
-        let unlike = self.unlike(&request.target_key, &wanted, there).await?;
-        let put = if unlike.written {
-            self.rewrite(&request.target_key, wanted, there).await?
-        } else {
-            let locked = self.touch(&request.target_key, &wanted, &unlike).await?;
-            left_out.extend(locked);
-            Some(PutReply { etag: there.etag.clone(), version: there.version.clone() })
+        let key = &request.target_key;
+        let unlike = self.unlike(key, &wanted, there).await?;
+        let copied = |put, left_out| Copied { sent: 0, ..Copied::whole(info, put, left_out) };
+        if unlike.is_written() || is_untimely(&wanted, there) {
+            return Ok(match self.rewrite(key, &wanted, there).await? {
+                Some(put) => Some(self.seen(key, &wanted, copied(put, left_out)).await),
+                None => None,
+            });
+        }
+        left_out.extend(self.touch(key, &wanted, &unlike).await?);
+        let put = PutReply { etag: there.etag.clone(), version: there.version.clone() };
+        Ok(Some(copied(put, left_out)))
+    }
+
+    /// What differs between two objects of the same size and ETag; `None` where either is gone, or they are of
+    /// another content. What the target can't be given differs too. Costs a HEAD on each side, and a request for
+    /// tags where both have some, and for grants where these are kept.
+    ///
+    /// # Errors
+    /// Of either side.
+    pub async fn differences(&self, request: &CopyRequest) -> Result<Option<Vec<Attribute>>> {
+        let heads =
+            tokio::join!(self.source.head(&request.source_key), self.target.head(&request.target_key));
+        let (info, there) = match heads {
+            (Err(store::Error::NotFound(_)), _) | (_, Err(store::Error::NotFound(_))) => return Ok(None),
+            (info, there) => (info.map_err(Error::source)?, there.map_err(Error::target)?),
         };
-        Ok(put.map(|put| Copied { sent: 0, ..Copied::whole(info, put, left_out) }))
+        if info.size != there.size || info.etag != there.etag {
+            return Ok(None);
+        }
+        let (wanted, left_out) = self.wanted(&request.source_key, &info).await?;
+        let Unlike(mut unlike) = self.unlike(&request.target_key, &wanted, &there).await?;
+        unlike.extend(left_out.into_iter().map(|lacks| lacks.attribute));
+        unlike.extend(is_untimely(&wanted, &there).then_some(Attribute::CreationTime));
+        unlike.sort();
+        unlike.dedup();
+        Ok(Some(unlike))
     }
 
     /// Compares what is there with what is wanted. Tags cost a request only where both sides have as many.
     pub(super) async fn unlike(&self, key: &str, wanted: &PutOptions, there: &ObjectInfo) -> Result<Unlike> {
+        let (ours, theirs) = (&wanted.attributes, &there.attributes);
+        let theirs_in_ours = Attributes { metadata: theirs.metadata.clone(), ..ours.clone() };
+        let (headers, metadata) = (!theirs_in_ours.are_kept_as(theirs), !ours.are_kept_as(&theirs_in_ours));
         let class = self.keep.storage_class && wanted.storage_class != there.storage_class;
-        let written = class
-            || !wanted.attributes.are_kept_as(&there.attributes)
-            || self.grants_differ(key, &wanted.grants).await?;
         let tags = self.keep.tags
             && (wanted.tags.len() != there.tag_count
                 || (there.tag_count > 0
                     && self.target.tags(key).await.map_err(Error::target)? != wanted.tags));
         let lock = self.keep.lock && lock_differs(&wanted.lock, &there.lock);
-        Ok(Unlike { written, tags, lock })
+        let found = [
+            (Attribute::Headers, headers),
+            (Attribute::Metadata, metadata),
+            (Attribute::StorageClass, class),
+            (Attribute::Acl, self.grants_differ(key, &wanted.grants).await?),
+            (Attribute::Tags, tags),
+            (Attribute::Lock, lock),
+        ];
+        Ok(Unlike(found.into_iter().filter_map(|(attribute, unlike)| unlike.then_some(attribute)).collect()))
     }
 
     async fn grants_differ(&self, key: &str, wanted: &[Grant]) -> Result<bool> {
@@ -109,21 +150,16 @@ impl Copier {
         if wanted.is_empty() {
             return Ok(!acl.is_private());
         }
-        let sorted = |grants: &[Grant]| {
-            let mut grants = grants.to_vec();
-            grants.sort();
-            grants
-        };
-        Ok(sorted(wanted) != sorted(&acl.grants))
+        Ok(!are_same(wanted, &acl.grants))
     }
 
     /// Tags and lock are changed in place.
     async fn touch(&self, key: &str, wanted: &PutOptions, unlike: &Unlike) -> Result<Option<LeftOut>> {
-        if unlike.tags {
+        if unlike.has(Attribute::Tags) {
             let put = self.target.put_tags(key, &wanted.tags).await.map_err(Error::target);
             put.map_err(|error| with_tags_named(error, wanted))?;
         }
-        if !unlike.lock {
+        if !unlike.has(Attribute::Lock) {
             return Ok(None);
         }
         match self.target.put_lock(key, &wanted.lock).await {
@@ -136,15 +172,15 @@ impl Copier {
         }
     }
 
-    async fn rewrite(&self, key: &str, wanted: PutOptions, there: &ObjectInfo) -> Result<Option<PutReply>> {
+    async fn rewrite(&self, key: &str, wanted: &PutOptions, there: &ObjectInfo) -> Result<Option<PutReply>> {
         let rewriting = self.target_abilities().map_or(Rewriting::Whole, |target| target.rewriting);
         let needed = if there.etag.parts().is_some() { Rewriting::Parts } else { Rewriting::Whole };
         if rewriting < needed || there.size > LARGEST_PUT {
             return Ok(None);
         }
         // A copy that says no class would fall back to the default.
-        let storage_class = wanted.storage_class.or_else(|| there.storage_class.clone());
-        let wanted = PutOptions { storage_class, ..wanted };
+        let storage_class = wanted.storage_class.clone().or_else(|| there.storage_class.clone());
+        let wanted = PutOptions { storage_class, ..wanted.clone() };
         match self.target.rewrite(key, &there.etag, &wanted).await {
             Ok(put) if put.etag == there.etag => Ok(Some(put)),
             // It has become another object, or the store doesn't do this: the content goes over.
@@ -169,6 +205,12 @@ impl Copier {
         let put = PutReply { etag: there.etag, version: there.version };
         unlike.is_nothing().then(|| Copied { sent: 0, ..Copied::whole(&info, put, left_out) })
     }
+}
+
+/// True where the original's time is to be kept, and is not there. Headers tell seconds.
+fn is_untimely(wanted: &PutOptions, there: &ObjectInfo) -> bool {
+    let other = |replica: &Replica| replica.modified.as_second() != there.modified.as_second();
+    wanted.replica.as_ref().is_some_and(other)
 }
 
 /// A retention that the source does not ask for may be the target bucket's default.

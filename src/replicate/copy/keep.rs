@@ -13,15 +13,18 @@ use jiff::Timestamp;
 use super::{Copier, Error, Result, context};
 use crate::store::{
     self, Acl, GRANTS, Grant, Grantee, LOCK, ObjectInfo, PutOptions, Replica, Side, TAGS,
-    abilities::{Abilities, Support},
+    abilities::Abilities,
 };
 
 /// Something of an object that a store may be unable to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Attribute {
+    Headers,
+    Metadata,
     Tags,
     Acl,
     Lock,
+    StorageClass,
     CreationTime,
     Owner,
     PartLayout,
@@ -30,9 +33,12 @@ pub enum Attribute {
 impl std::fmt::Display for Attribute {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
+            Self::Headers => "content headers",
+            Self::Metadata => "user metadata",
             Self::Tags => "tags",
             Self::Acl => "access control list",
             Self::Lock => "object lock",
+            Self::StorageClass => "storage class",
             Self::CreationTime => "creation time",
             Self::Owner => "owner",
             Self::PartLayout => "part layout",
@@ -59,7 +65,7 @@ pub enum Created {
     /// Not kept: the target notes its own.
     #[default]
     New,
-    /// Kept where both sides are `MinIO`, which then tells nobody of the write: whoever waits for the
+    /// Kept where the target is `MinIO`, which then tells nobody of the write: whoever waits for the
     /// target's events does not see replicas.
     AsReplica,
     /// Noted under this name among the target's user metadata, which is one more than the source's.
@@ -98,7 +104,8 @@ impl Keep {
 /// What the copies of one copier found out about the two sides.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    refused: Mutex<Vec<Attribute>>,
+    /// What the target can't be given, with the reason; `None`: it was seen to hold it.
+    settled: Mutex<BTreeMap<Attribute, Option<String>>>,
     source_acls: tokio::sync::OnceCell<bool>,
     source_locks: tokio::sync::OnceCell<bool>,
     /// A GET of the source's has shown a lock.
@@ -106,15 +113,26 @@ pub(super) struct Found {
 }
 
 impl Found {
-    fn is_refused(&self, attribute: Attribute) -> bool {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner).contains(&attribute)
+    pub(super) fn why_refused(&self, attribute: Attribute) -> Option<String> {
+        self.known(|settled| settled.get(&attribute).cloned().flatten())
     }
 
-    fn refuse(&self, attribute: Attribute) {
-        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        if !refused.contains(&attribute) {
-            refused.push(attribute);
-        }
+    pub(super) fn is_proved(&self, attribute: Attribute) -> bool {
+        self.known(|settled| settled.get(&attribute) == Some(&None))
+    }
+
+    pub(super) fn refuse(&self, attribute: Attribute, why: String) {
+        self.known(|settled| settled.insert(attribute, Some(why)));
+    }
+
+    pub(super) fn prove(&self, attribute: Attribute) {
+        self.known(|settled| {
+            settled.entry(attribute).or_default();
+        });
+    }
+
+    fn known<T>(&self, look: impl FnOnce(&mut BTreeMap<Attribute, Option<String>>) -> T) -> T {
+        look(&mut self.settled.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -163,7 +181,7 @@ impl Copier {
             }
         }
         options.storage_class = info.storage_class.clone().filter(|_| keep.storage_class);
-        self.date(&mut options, info);
+        left_out.extend(self.date(&mut options, info));
         Ok((options, left_out))
     }
 
@@ -198,21 +216,22 @@ impl Copier {
         self.found.source_locks.get_or_try_init(ask).await.copied()
     }
 
-    fn date(&self, options: &mut PutOptions, info: &ObjectInfo) {
+    /// The original's time, where it is to be kept; what keeps it from that.
+    fn date(&self, options: &mut PutOptions, info: &ObjectInfo) -> Option<LeftOut> {
         match &self.keep.created {
+            Created::New => None,
             Created::InMetadata(name) => {
                 options.attributes.metadata.insert(name.to_lowercase(), info.modified.to_string());
+                None
             }
-            Created::AsReplica if self.makes_replicas() => {
-                options.replica = Some(Replica { modified: info.modified, etag: info.etag.clone() });
+            Created::AsReplica => {
+                let why = self.why_not(Attribute::CreationTime);
+                if why.is_none() {
+                    options.replica = Some(Replica { modified: info.modified, etag: info.etag.clone() });
+                }
+                why.map(|why| LeftOut::new(Attribute::CreationTime, why))
             }
-            Created::AsReplica | Created::New => {}
         }
-    }
-
-    fn makes_replicas(&self) -> bool {
-        let able = |side: &Option<Abilities>| side.as_ref().is_some_and(|a| a.replicas == Support::Yes);
-        able(&self.abilities.0) && able(&self.abilities.1)
     }
 
     /// Why the target is not asked for something.
@@ -221,8 +240,7 @@ impl Copier {
             return Some(why.to_owned());
         }
         let known = self.target_abilities().and_then(|target| super::lacks::why_not(attribute, target));
-        let refused = || self.found.is_refused(attribute).then(|| format!("the target refuses: {attribute}"));
-        known.or_else(refused)
+        known.or_else(|| self.found.why_refused(attribute))
     }
 
     /// The object's grants, in the target's names; the reason where that can't be.
@@ -254,7 +272,7 @@ impl Copier {
             GRANTS => Attribute::Acl,
             _ => return false,
         };
-        self.found.refuse(attribute);
+        self.found.refuse(attribute, format!("the target refuses: {attribute}"));
         true
     }
 }

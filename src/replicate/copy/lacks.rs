@@ -22,9 +22,14 @@ pub fn cannot_hold(keep: &Keep, source: Option<&Abilities>, target: &Abilities) 
         let why = "the source does not tell the sizes of parts: unusual ones can't be made again";
         lacks.push((Attribute::PartLayout, why.to_owned()));
     }
-    if let Some(why) = no_time(&keep.created, source, target) {
-        lacks.push((Attribute::CreationTime, why.to_owned()));
-    }
+    let no_time = match keep.created {
+        Created::New => Some(
+            "the target notes the moment of the copy; keeping the original's was not asked for".to_owned(),
+        ),
+        Created::AsReplica => why_not(Attribute::CreationTime, target),
+        Created::InMetadata(_) => None,
+    };
+    lacks.extend(no_time.map(|why| (Attribute::CreationTime, why)));
     lacks.push((Attribute::Owner, "an object belongs to the account that writes it".to_owned()));
     lacks
 }
@@ -36,26 +41,19 @@ pub(super) fn why_not(attribute: Attribute, store: &Abilities) -> Option<String>
         Attribute::Acl => store.acls,
         Attribute::Lock if store.locks => Support::Yes,
         Attribute::Lock => return Some("the bucket was made without object lock".to_owned()),
+        Attribute::CreationTime if store.replicas == Support::No => {
+            return Some("the target always notes the moment of the copy".to_owned());
+        }
         Attribute::CreationTime => store.replicas,
-        Attribute::Owner | Attribute::PartLayout => return None,
+        Attribute::Headers
+        | Attribute::Metadata
+        | Attribute::StorageClass
+        | Attribute::Owner
+        | Attribute::PartLayout => return None,
     };
     match support {
         Support::Yes => None,
         Support::No => Some(format!("the bucket keeps no {attribute}")),
         Support::Denied => Some(format!("the credentials may not write the {attribute}")),
-    }
-}
-
-fn no_time(created: &Created, source: Option<&Abilities>, target: &Abilities) -> Option<&'static str> {
-    let honoured = |side: &Abilities| side.replicas == Support::Yes;
-    match created {
-        Created::New => {
-            Some("the target notes the moment of the copy; keeping the original's was not asked for")
-        }
-        Created::AsReplica if !honoured(target) => Some("the target always notes the moment of the copy"),
-        Created::AsReplica if !source.is_some_and(honoured) => {
-            Some("the source is not known to write replicas")
-        }
-        Created::AsReplica | Created::InMetadata(_) => None,
     }
 }

@@ -51,7 +51,8 @@ impl Copier {
         let id = resumed.id.clone();
         match transfer.finish(resumed, &request.precondition).await {
             Ok(put) if reused == 0 || transfer.has_attributes(&put).await? => {
-                Ok(transfer.copied(put, reused))
+                let copied = transfer.copied(put, reused);
+                Ok(self.seen(&request.target_key, &transfer.wanted, copied).await)
             }
             // The upload was begun for an older object of other headers: all over, into a new one.
             Ok(put) => {

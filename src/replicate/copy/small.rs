@@ -20,7 +20,7 @@ impl Copier {
         let options = PutOptions { precondition, content_md5: Some(md5), ..wanted };
         let put = self.target.put(&request.target_key, body, &options).await.map_err(Error::target);
         let put = put.map_err(|error| with_tags_named(error, &options))?;
-        Ok(Copied::whole(&info, put, left_out))
+        Ok(self.seen(&request.target_key, &options, Copied::whole(&info, put, left_out)).await)
     }
 
     /// Reads a whole small object, proved by its ETag, or, where that is not the content's MD5, by

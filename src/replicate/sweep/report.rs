@@ -8,10 +8,12 @@ use std::{
     time::Duration,
 };
 
-use super::super::{Complete, Copied, Difference, Error, LeftOut, Result, Settled, Skipped};
+use super::super::{Attribute, Complete, Copied, Difference, Error, LeftOut, Result, Settled, Skipped};
 
 /// Objects of a kind that are named; the others are counted.
 const NAMED: usize = 10;
+/// As many of those that could be neither copied nor deleted: each of them is somebody's work.
+const NAMED_FAILURES: usize = 1000;
 
 /// Objects and bytes so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,6 +45,9 @@ pub struct Counts {
     pub other_etag: u64,
     /// Copied, but for something that the target could not be given.
     pub inexact: u64,
+    /// Alike, but for attributes; and those of them that were brought in line.
+    pub unlike_attributes: u64,
+    pub aligned: u64,
     /// Left where they are: archived.
     pub skipped: u64,
     /// Differences left as they are: the source has not changed since before.
@@ -72,6 +77,8 @@ pub struct Examples {
     pub unlike: Vec<String>,
     pub extra: Vec<String>,
     pub other_etag: Vec<String>,
+    /// With the attributes that differ.
+    pub unlike_attributes: Vec<(String, Vec<Attribute>)>,
     /// With what they lack.
     pub inexact: Vec<(String, LeftOut)>,
     pub skipped: Vec<String>,
@@ -89,8 +96,8 @@ impl Report {
     /// True if both sides held the same objects when they were listed.
     #[must_use]
     pub fn were_equal(&self) -> bool {
-        let Counts { missing, unlike, extra, .. } = self.counts;
-        missing + unlike + extra == 0
+        let Counts { missing, unlike, extra, unlike_attributes, .. } = self.counts;
+        missing + unlike + extra + unlike_attributes == 0
     }
 
     /// True if the target now holds all that the source held, and, where extras were to go, no more.
@@ -106,7 +113,9 @@ impl Counts {
     pub fn is_settled(&self, mirrored: bool) -> bool {
         let Self { missing, unlike, copied, extra, deleted, overtaken, skipped, failed, .. } = self;
         let settled = copied + deleted + overtaken + skipped;
-        *failed == 0 && settled == missing + unlike + if mirrored { *extra } else { 0 }
+        *failed == 0
+            && self.aligned == self.unlike_attributes
+            && settled == missing + unlike + if mirrored { *extra } else { 0 }
     }
 }
 
@@ -182,14 +191,33 @@ impl Tally {
             counts.copied += 1;
             counts.copied_bytes += copied.size;
             counts.other_etag += u64::from(!exact);
-            counts.inexact += u64::from(!copied.left_out.is_empty());
         });
-        for left_out in &copied.left_out {
-            self.name(|examples| &mut examples.inexact, || (key.to_owned(), left_out.clone()));
-        }
+        self.lacks(key, &copied.left_out);
         if !exact {
             self.name(|examples| &mut examples.other_etag, || key.to_owned());
         }
+    }
+
+    /// Some of each attribute are named.
+    fn lacks(&self, key: &str, left_out: &[LeftOut]) {
+        self.change(|counts| counts.inexact += u64::from(!left_out.is_empty()));
+        let mut examples = self.examples.lock().unwrap_or_else(PoisonError::into_inner);
+        for lacks in left_out {
+            let alike = examples.inexact.iter().filter(|(_, other)| other.attribute == lacks.attribute);
+            if alike.count() < NAMED {
+                examples.inexact.push((key.to_owned(), lacks.clone()));
+            }
+        }
+    }
+
+    pub(super) fn unlike_in(&self, key: &str, differences: Vec<Attribute>) {
+        self.change(|counts| counts.unlike_attributes += 1);
+        self.name(|examples| &mut examples.unlike_attributes, || (key.to_owned(), differences));
+    }
+
+    pub(super) fn aligned(&self, key: &str, left_out: &[LeftOut]) {
+        self.change(|counts| counts.aligned += 1);
+        self.lacks(key, left_out);
     }
 
     pub(super) fn held(&self) {
@@ -217,7 +245,7 @@ impl Tally {
     fn failed(&self, key: &str, error: &Error) {
         self.change(|counts| counts.failed += 1);
         let failure = || Failure { key: key.to_owned(), reason: error.reason(), message: error.to_string() };
-        self.name(|examples| &mut examples.failed, failure);
+        self.name_up_to(NAMED_FAILURES, |examples| &mut examples.failed, failure);
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Counts) -> T) -> T {
@@ -225,9 +253,18 @@ impl Tally {
     }
 
     fn name<T>(&self, kind: impl FnOnce(&mut Examples) -> &mut Vec<T>, example: impl FnOnce() -> T) {
+        self.name_up_to(NAMED, kind, example);
+    }
+
+    fn name_up_to<T>(
+        &self,
+        most: usize,
+        kind: impl FnOnce(&mut Examples) -> &mut Vec<T>,
+        example: impl FnOnce() -> T,
+    ) {
         let mut examples = self.examples.lock().unwrap_or_else(PoisonError::into_inner);
         let kind = kind(&mut examples);
-        if kind.len() < NAMED {
+        if kind.len() < most {
             kind.push(example());
         }
     }

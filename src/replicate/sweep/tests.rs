@@ -10,9 +10,12 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
-use crate::store::{
-    PutOptions,
-    memory::{Effect, Failure as Broken, Fault, MemoryStore, Verb},
+use crate::{
+    replicate::Attribute,
+    store::{
+        Attributes, PutOptions,
+        memory::{Effect, Failure as Broken, Fault, MemoryStore, Verb},
+    },
 };
 
 type Objects = BTreeMap<String, u8>;
@@ -167,4 +170,66 @@ async fn a_small_object_costs_one_get_and_one_put() {
     assert_eq!((source.requests(Verb::Get), source.requests(Verb::Head)), (20, 0));
     assert_eq!((target.requests(Verb::Put), target.requests(Verb::Head)), (20, 0));
     assert!(source.requests(Verb::List) + target.requests(Verb::List) <= 4);
+}
+
+/// Objects of the same content on both sides, two of other attributes.
+async fn unlike_in_attributes() -> (MemoryStore, MemoryStore) {
+    let (source, target) = (MemoryStore::new("s"), MemoryStore::new("t"));
+    let metadata = |value: &str| Attributes {
+        metadata: [("m".to_owned(), value.to_owned())].into(),
+        ..Attributes::default()
+    };
+    for n in 0..20 {
+        let key = format!("k{n:02}");
+        let here = PutOptions { attributes: metadata("1"), ..PutOptions::default() };
+        let mut there = here.clone();
+        match n {
+            3 => there.attributes = metadata("2"),
+            7 => there.tags = [("t".to_owned(), String::new())].into(),
+            _ => {}
+        }
+        source.put(&key, "1".into(), &here).await.unwrap();
+        target.put(&key, "1".into(), &there).await.unwrap();
+    }
+    (source, target)
+}
+
+#[tokio::test]
+async fn c02_c17_attributes_are_compared_where_that_is_asked_for() {
+    let (source, target) = unlike_in_attributes().await;
+    let report = sweep(&source, &target, Action::Compare).run().await.unwrap();
+    assert!(report.were_equal(), "listings show nothing of them: {report:?}");
+    assert_eq!(source.requests(Verb::Head), 0);
+    let report = sweep(&source, &target, Action::Compare).with_attributes(true).run().await.unwrap();
+    let Report { counts, examples } = &report;
+    assert_eq!((counts.alike, counts.unlike_attributes, counts.failed), (20, 2, 0));
+    let mut unlike = examples.unlike_attributes.clone();
+    unlike.sort();
+    let one = |key: &str, attribute| (key.to_owned(), vec![attribute]);
+    assert_eq!(unlike, [one("k03", Attribute::Metadata), one("k07", Attribute::Tags)]);
+    assert!(!report.were_equal() && target.requests(Verb::Rewrite) + target.requests(Verb::PutTags) == 0);
+}
+
+#[tokio::test]
+async fn c02_a_copy_brings_attributes_in_line_and_moves_no_content() {
+    let (source, target) = unlike_in_attributes().await;
+    let copy = || sweep(&source, &target, Action::Copy).with_attributes(true);
+    target.fault(Fault::once(Verb::PutTags, Broken::AccessDenied));
+    let report = copy().run().await.unwrap();
+    assert_eq!((report.counts.aligned, report.counts.failed, report.agrees(false)), (1, 1, false));
+    let report = copy().run().await.unwrap();
+    assert_eq!((report.counts.unlike_attributes, report.counts.aligned), (1, 1));
+    assert!(report.agrees(false) && report.counts.sent == 0, "{report:?}");
+    assert_eq!(source.requests(Verb::Get), 0);
+    let report = sweep(&source, &target, Action::Compare).with_attributes(true).run().await.unwrap();
+    assert!(report.were_equal(), "{report:?}");
+}
+
+#[tokio::test]
+async fn c02_c17_attributes_of_what_goes_meanwhile_are_nobodys() {
+    let (source, target) = unlike_in_attributes().await;
+    source.fault(Fault::always(Verb::Head, Broken::NotFound).on("k03"));
+    source.fault(Fault::always(Verb::Head, Broken::AccessDenied).on("k07"));
+    let report = sweep(&source, &target, Action::Compare).with_attributes(true).run().await.unwrap();
+    assert_eq!((report.counts.unlike_attributes, report.counts.failed), (0, 1), "{report:?}");
 }

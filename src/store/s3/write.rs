@@ -143,8 +143,8 @@ impl S3Store {
             Ok(PutReply { etag: etag(output.e_tag())?, version })
         };
         match self.repeat(Some(key), finish).await {
-            // Ours may have been joined although the answer was lost.
-            Err(error @ (Error::NotFound(_) | Error::Changed(_))) => {
+            // Ours may have been joined although the answer was lost, or says it in other words.
+            Err(error @ (Error::NotFound(_) | Error::Changed(_) | Error::Protocol { .. })) => {
                 let expected = composite_etag(parts);
                 let there = self.head_object(key).await.ok();
                 let done = there.filter(|o| Some(&o.etag) == expected.as_ref());

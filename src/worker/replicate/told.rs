@@ -114,8 +114,11 @@ fn moving(progress: &Progress, plan: Option<MigrationPlan>) -> Option<Replicatio
     Some(ReplicationProgress { migration, plan, live, pending, transferred_bytes })
 }
 
+/// Failed objects that a status names; the others are counted.
+const MOST_FINDINGS: usize = 10;
+
 fn findings(compared: &Compared) -> Vec<Finding> {
-    let failed = compared.examples.failed.iter();
+    let failed = compared.examples.failed.iter().take(MOST_FINDINGS);
     failed
         .map(|failure| Finding { reason: failure.reason.to_owned(), message: failure.message.clone() })
         .collect()
