@@ -160,6 +160,10 @@ def tags(s3, bucket, key):
 
 
 def grants(acl):
+    """Who may do what; nothing, where that is the owner alone. MinIO's owners have no id."""
+    owner = acl["Owner"].get("ID", "")
+    if all((g["Grantee"].get("ID") or "") == owner for g in acl["Grants"]):
+        return []
     named = (((g["Grantee"].get("URI") or g["Grantee"].get("ID") or ""), g["Permission"]) for g in acl["Grants"])
     return sorted(named)
 
@@ -264,13 +268,13 @@ class Comparison:
     def missing(self, key):
         """A name that the target does without: it must be unable to hold it, and the copy must have said so."""
         try:
-            _, body = read(self.source, self.source_bucket, self.source_prefix + key)
+            seen, body = read(self.source, self.source_bucket, self.source_prefix + key)
         except ClientError as error:
             # A name that the source lists and doesn't know.
             wrong = self.unheld if self.is_told("failed", key) else self.wrong
             self.count("name", wrong, f"name {key!r}: the source lists it, and says {error}")
             return set()
-        spelt = self.try_name(self.target_prefix + key, body)
+        spelt = self.try_name(self.target_prefix + key, seen, body)
         if spelt == [self.target_prefix + key]:
             self.count("name", self.wrong, f"{key!r} is not at the target, which takes such a name")
         elif not self.is_told("failed", key):
@@ -320,11 +324,11 @@ class Comparison:
             make_bucket(self.target, self.scratch, has_locks(self.target, self.target_bucket))
         return self.scratch
 
-    def try_name(self, key, body):
+    def try_name(self, key, seen, body):
         bucket = self.bucket()
         before = set(list_keys(self.target, bucket))
         try:
-            self.target.put_object(Bucket=bucket, Key=key, Body=body)
+            write(self.target, bucket, key, {"parts": seen["parts"], "etag": seen["etag"]}, body)
             self.target.head_object(Bucket=bucket, Key=key)
         except ClientError:
             pass

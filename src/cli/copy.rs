@@ -18,7 +18,7 @@ use super::{Error, backup::s3_url};
 use crate::{
     api::ByteRate,
     replicate::{
-        self, LeftOut,
+        self, Attribute, Created, Keep, LeftOut,
         sweep::{Action, Counts, Effort, Report, Sweep, Tally},
     },
     store::{
@@ -92,6 +92,59 @@ struct Sides {
     /// Prints the outcome as JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    kept: Kept,
+}
+
+/// What counts beside content, content headers, user metadata, parts, tags and locks.
+#[derive(Debug, Args)]
+struct Kept {
+    /// Also looks at the attributes of objects whose content is the same on both sides, and brings them in line
+    /// when copying. Costs a request on each side for every object.
+    #[arg(long)]
+    attributes: bool,
+    /// Also access control lists. The file holds the accounts' ids at the source, and what they are at the
+    /// target, as a JSON object.
+    #[arg(long, value_name = "FILE")]
+    accounts: Option<PathBuf>,
+    /// Also the time of the last write: `replica`, where the target is a `MinIO` that lets us write replicas, or
+    /// `metadata=NAME` as user metadata.
+    #[arg(long, value_name = "HOW", value_parser = created)]
+    created: Option<Created>,
+    /// Also storage classes, as they are called.
+    #[arg(long)]
+    storage_class: bool,
+}
+
+fn created(typed: &str) -> Result<Created, &'static str> {
+    match typed.split_once('=') {
+        None if typed == "replica" => Ok(Created::AsReplica),
+        Some(("metadata", name)) if !name.is_empty() && name.bytes().all(is_in_names) => {
+            Ok(Created::InMetadata(name.to_owned()))
+        }
+        _ => Err("either `replica`, or `metadata=NAME` with letters, digits and dashes"),
+    }
+}
+
+fn is_in_names(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'-'
+}
+
+impl Kept {
+    fn keep(&self) -> Result<Keep, Error> {
+        let read = |path: &PathBuf| {
+            let text = std::fs::read_to_string(path);
+            let text = text.map_err(|source| Error::File { path: path.clone(), source })?;
+            serde_json::from_str(&text).map_err(|_| Error::BadArgument {
+                argument: "--accounts",
+                value: path.display().to_string(),
+                expected: "hold a JSON object of ids at the source and ids at the target",
+            })
+        };
+        let grants = self.accounts.as_ref().map(read).transpose()?;
+        let created = self.created.clone().unwrap_or_default();
+        Ok(Keep { storage_class: self.storage_class, grants, created, ..Keep::default() })
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -112,7 +165,8 @@ pub async fn copy(flags: Copy) -> Result<ExitCode, Error> {
     let limits = flags.sides.limits(flags.bandwidth.as_ref().map(ByteRate::get));
     let report = flags.sides.sweep(action, &limits).await?;
     let agrees = if flags.dry_run {
-        report.were_equal() || (!flags.delete && report.counts.missing + report.counts.unlike == 0)
+        let Counts { missing, unlike, unlike_attributes, .. } = report.counts;
+        report.were_equal() || (!flags.delete && missing + unlike + unlike_attributes == 0)
     } else {
         report.agrees(flags.delete)
     };
@@ -146,7 +200,9 @@ impl Sides {
         let target: Arc<dyn ObjectStore> = Arc::new(Limited::new(target, &self.limits(None), Lane::Rest));
         // While one end is waited for, the other need not be idle.
         let effort = Effort { objects: 2 * usize::from(self.parallel), ..Effort::default() };
-        let sweep = Sweep::new((source, source_prefix), (target, target_prefix), action, effort);
+        let sweep = Sweep::new((source, source_prefix), (target, target_prefix), action, effort)
+            .keep(self.kept.keep()?)
+            .with_attributes(self.kept.attributes);
         let shown = tokio::spawn(show(sweep.tally(), action));
         let report = sweep.run().await;
         shown.abort();
@@ -278,6 +334,8 @@ fn as_text(report: &Report) -> String {
         ("copied", counts.copied, &[][..]),
         ("deleted", counts.deleted, &[]),
         ("gone meanwhile", counts.overtaken, &[]),
+        ("other attributes", counts.unlike_attributes, &[]),
+        ("brought in line", counts.aligned, &[]),
         ("other ETag", counts.other_etag, &examples.other_etag),
         ("incomplete", counts.inexact, &[]),
         ("archived", counts.skipped, &examples.skipped),
@@ -291,6 +349,12 @@ fn as_text(report: &Report) -> String {
         lines.push(format!("{:<16}{:>12}\n", "bytes sent", size(counts.sent)));
     }
     lines.extend(
+        examples
+            .unlike_attributes
+            .iter()
+            .map(|(key, unlike)| format!("other attributes: {key:?}: {}\n", names(unlike).join(", "))),
+    );
+    lines.extend(
         examples.inexact.iter().map(|(key, lacks)| {
             format!("incomplete: {key:?} without its {}: {}\n", lacks.attribute, lacks.why)
         }),
@@ -299,11 +363,17 @@ fn as_text(report: &Report) -> String {
     lines.concat()
 }
 
+fn names(attributes: &[Attribute]) -> Vec<String> {
+    attributes.iter().map(ToString::to_string).collect()
+}
+
 fn as_json(report: &Report, agrees: bool) -> serde_json::Value {
     let Report { counts: c, examples: e } = report;
     let failed: Vec<_> =
         e.failed.iter().map(|f| json!({"key": f.key, "reason": f.reason, "message": f.message})).collect();
     let lacking = |(key, lacks): &(String, LeftOut)| json!({"key": key, "lacks": lacks.attribute.to_string(), "why": lacks.why});
+    let unlike = |(key, unlike): &(String, Vec<Attribute>)| json!({"key": key, "attributes": names(unlike)});
+    let attributes: Vec<_> = e.unlike_attributes.iter().map(unlike).collect();
     let incomplete: Vec<_> = e.inexact.iter().map(lacking).collect();
     json!({
         "agree": agrees,
@@ -311,6 +381,7 @@ fn as_json(report: &Report, agrees: bool) -> serde_json::Value {
         "differing": {"count": c.unlike, "examples": e.unlike},
         "onlyAtSource": {"count": c.missing, "examples": e.missing},
         "onlyAtTarget": {"count": c.extra, "examples": e.extra},
+        "otherAttributes": {"count": c.unlike_attributes, "examples": attributes, "broughtInLine": c.aligned},
         "copied": {"objects": c.copied, "bytes": c.copied_bytes},
         "sentBytes": c.sent, "deleted": c.deleted, "goneMeanwhile": c.overtaken,
         "incomplete": {"count": c.inexact, "examples": incomplete},

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Fills a bucket with the objects that copying tools trip over.
 
-    fill.py s3://bucket URL [--locks]
+    fill.py s3://bucket URL [--locks | --acl]
 
 Prints the keys that the store has refused, with its words, as JSON. Keys as for tests/compare.py.
 """
@@ -181,16 +181,37 @@ def locked():
     yield "lock/parts", {"lock": locks["both"], "parts": [5 * MIB, 7], "etag": "-"}, noise(5 * MIB + 7, "lock")
 
 
+ANN, BOB, ALL = "a" * 64, "b" * 64, "http://acs.amazonaws.com/groups/global/AllUsers"
+
+
+def shared(owner):
+    """Objects that others may do something with. moto keeps one grantee a permission."""
+    lists = {
+        "private": [],
+        "public": [(owner, "FULL_CONTROL"), (ALL, "READ")],
+        "ann": [(owner, "FULL_CONTROL"), (ANN, "READ")],
+        "all-of-them": [(owner, "FULL_CONTROL"), (ANN, "READ"), (ALL, "READ_ACP"), (BOB, "WRITE_ACP")],
+    }
+    for name, acl in lists.items():
+        yield f"acl/{name}", {"acl": acl}, noise(10, name)
+        yield f"large-acl/{name}", {"acl": acl}, noise(9 * MIB, name)
+
+
 def main():
     summary, _, _ = __doc__.partition("\n")
     parser = argparse.ArgumentParser(description=summary)
     parser.add_argument("bucket")
     parser.add_argument("endpoint")
     parser.add_argument("--locks", action="store_true")
+    parser.add_argument("--acl", action="store_true")
     options = parser.parse_args()
     s3, (bucket, _) = client(options.endpoint, "SOURCE_"), place(options.bucket)
     stored, refused = 0, {}
-    for key, seen, body in zoo(options.locks):
+    objects = zoo(options.locks)
+    if options.acl:
+        s3.put_object(Bucket=bucket, Key="acl/private", Body=b"")
+        objects = shared(s3.get_object_acl(Bucket=bucket, Key="acl/private")["Owner"]["ID"])
+    for key, seen, body in objects:
         try:
             write(s3, bucket, key, seen, body)
             stored += 1

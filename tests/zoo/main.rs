@@ -4,16 +4,20 @@
 //! Needs `FARSHORE_TEST_PYTHON` (`make test`, or `dev/build python`) and the stores.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "tests may")]
 
+mod moto;
 #[path = "../support/stores.rs"]
 mod stores;
 
 use std::{
     path::Path,
     process::{Command, Output},
+    time::Duration,
 };
 
 use farshore::store::{Attributes, ObjectStore, PutOptions, Tags, s3::S3Store};
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use moto::Moto;
 
 /// A bucket and where it is.
 struct Side {
@@ -23,7 +27,10 @@ struct Side {
 
 impl Side {
     async fn new(endpoint: &str, locks: bool) -> Self {
-        let endpoint = stores::endpoint(endpoint);
+        Self::at(stores::endpoint(endpoint), locks).await
+    }
+
+    async fn at(endpoint: String, locks: bool) -> Self {
         let store = S3Store::new(stores::config(&endpoint, &stores::fresh_name())).unwrap();
         let made = if locks { store.create_bucket_with_locks().await } else { store.create_bucket().await };
         made.unwrap();
@@ -46,11 +53,14 @@ fn typed(program: &Path, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
+fn interpreter() -> String {
+    std::env::var("FARSHORE_TEST_PYTHON")
+        .expect("FARSHORE_TEST_PYTHON is not set: run `make test`, or take the python of `dev/build python`")
+}
+
 fn python(script: &str, arguments: &[&str]) -> Output {
-    let python = std::env::var("FARSHORE_TEST_PYTHON")
-        .expect("FARSHORE_TEST_PYTHON is not set: run `make test`, or take the python of `dev/build python`");
     let script = format!("{}/tests/{script}", env!("CARGO_MANIFEST_DIR"));
-    typed(python.as_ref(), &[&[script.as_str()], arguments].concat())
+    typed(interpreter().as_ref(), &[&[script.as_str()], arguments].concat())
 }
 
 fn said(output: &Output) -> String {
@@ -59,41 +69,52 @@ fn said(output: &Output) -> String {
 
 async fn filled(endpoint: &str, locks: bool) -> Side {
     let side = Side::new(endpoint, locks).await;
-    let more: &[&str] = if locks { &["--locks"] } else { &[] };
+    let stored = fill(&side, if locks { &["--locks"] } else { &[] });
+    assert!(stored > 60);
+    side
+}
+
+/// How many objects the store has taken.
+fn fill(side: &Side, more: &[&str]) -> u64 {
     let output = python("zoo/fill.py", &[&[side.url().as_str(), &side.endpoint], more].concat());
     assert!(output.status.success(), "{}", said(&output));
     let told: Value = serde_json::from_slice(&output.stdout).unwrap();
     println!("the source refuses {:#}", told["refused"]);
-    assert!(told["stored"].as_u64().unwrap() > 60);
-    side
+    told["stored"].as_u64().unwrap()
 }
 
-/// What `farshore copy` says.
-fn copy(source: &Side, target: &Side) -> Value {
+/// Exit code and words of `farshore copy` or `farshore compare`.
+fn farshore(command: &str, source: &Side, target: &Side, more: &[&str]) -> (bool, Value) {
     let farshore = Path::new(env!("CARGO_BIN_EXE_farshore"));
     let ends = ["--source-endpoint", &source.endpoint, "--target-endpoint", &target.endpoint];
-    let output =
-        typed(farshore, &[&["copy", "--json", source.url().as_str(), &target.url()], &ends[..]].concat());
-    let told: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", said(&output)));
-    assert_eq!(output.status.success(), told["failed"]["count"] == 0, "{}", said(&output));
+    let sides = [command, "--json", &source.url(), &target.url()];
+    let output = typed(farshore, &[&sides, &ends[..], more].concat());
+    let told = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", said(&output)));
+    (output.status.success(), told)
+}
+
+fn copy(source: &Side, target: &Side, more: &[&str]) -> Value {
+    let (well, told) = farshore("copy", source, target, more);
+    assert_eq!(well, told["failed"]["count"] == 0, "{told:#}");
     told
 }
 
-fn compared(source: &Side, target: &Side, told: &Value) -> Output {
+fn compared(source: &Side, target: &Side, told: &Value, more: &[&str]) -> Output {
     let file = std::env::temp_dir().join(stores::fresh_name());
     std::fs::write(&file, told.to_string()).unwrap();
     let ends = ["--source-endpoint", &source.endpoint, "--target-endpoint", &target.endpoint];
     let told = ["--told", file.to_str().unwrap()];
-    let output =
-        python("compare.py", &[&[source.url().as_str(), &target.url()], &ends[..], &told[..]].concat());
+    let sides = [source.url(), target.url()];
+    let sides = sides.each_ref().map(String::as_str);
+    let output = python("compare.py", &[&sides, &ends[..], &told[..], more].concat());
     std::fs::remove_file(&file).unwrap();
     println!("{}", said(&output));
     output
 }
 
 fn assert_exact(source: &Side, target: &Side) -> Value {
-    let told = copy(source, target);
-    assert!(compared(source, target, &told).status.success(), "{told:#}");
+    let told = copy(source, target, &[]);
+    assert!(compared(source, target, &told, &[]).status.success(), "{told:#}");
     told
 }
 
@@ -141,7 +162,7 @@ async fn c02_the_comparison_finds_what_is_not_equal() {
     target.store.put_tags("tags", &Tags::new()).await.unwrap();
     target.store.delete("gone", None).await.unwrap();
     target.store.put("more", "1".into(), &options).await.unwrap();
-    let output = compared(&source, &target, &told);
+    let output = compared(&source, &target, &told, &[]);
     let told = said(&output);
     assert_eq!(output.status.code(), Some(1));
     for wrong in [
@@ -154,4 +175,70 @@ async fn c02_the_comparison_finds_what_is_not_equal() {
     ] {
         assert!(told.contains(wrong), "{wrong}: {told}");
     }
+}
+
+#[tokio::test]
+async fn c02_the_time_of_the_last_write_goes_over_where_the_target_holds_it() {
+    let source = Side::new("FARSHORE_TEST_VERSITY", false).await;
+    for key in ["small", "folder/small"] {
+        source.store.put(key, "1".into(), &PutOptions::default()).await.unwrap();
+    }
+    // Times are told in seconds.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let target = Side::new("FARSHORE_TEST_MINIO_A", false).await;
+    let told = copy(&source, &target, &["--created", "replica"]);
+    assert_eq!(told["incomplete"]["count"], 0, "{told:#}");
+    assert!(compared(&source, &target, &told, &["--modified"]).status.success());
+    let back = Side::new("FARSHORE_TEST_VERSITY", false).await;
+    let told = copy(&target, &back, &["--created", "replica"]);
+    assert_eq!(told["incomplete"]["count"], 2, "named, since it was asked for: {told:#}");
+    assert_eq!(told["incomplete"]["examples"][0]["lacks"], "creation time");
+    let named = Side::new("FARSHORE_TEST_VERSITY", false).await;
+    copy(&source, &named, &["--created", "metadata=created"]);
+    let (here, there) = (source.store.head("small").await.unwrap(), named.store.head("small").await.unwrap());
+    assert_eq!(there.attributes.metadata["created"], here.modified.to_string());
+}
+
+/// moto's account, and those of `fill.py`.
+const OWNER: &str = "75aa57f09aa0c8caeab4f8c24e99d10f8e7faeebf76c078efc7c6caea54ba06a";
+
+#[tokio::test]
+async fn c02_c15_access_control_lists_go_over_in_the_targets_names() {
+    let (here, there) = (Moto::start(&interpreter()), Moto::start(&interpreter()));
+    let (source, target) =
+        (Side::at(here.endpoint.clone(), false).await, Side::at(there.endpoint.clone(), false).await);
+    assert_eq!(fill(&source, &["--acl"]), 8);
+    let (ann, bob, anna) = ("a".repeat(64), "b".repeat(64), "c".repeat(64));
+    let file = std::env::temp_dir().join(stores::fresh_name());
+    let accounts = file.to_str().unwrap();
+
+    std::fs::write(&file, json!({OWNER: OWNER, &ann: anna}).to_string()).unwrap();
+    let told = copy(&source, &target, &["--accounts", accounts]);
+    assert_eq!(told["incomplete"]["count"], 2, "{told:#}");
+    for lacking in told["incomplete"]["examples"].as_array().unwrap() {
+        assert!(lacking["key"].as_str().unwrap().contains("all-of-them"), "{lacking}");
+        assert_eq!(lacking["why"], format!("the table of accounts has no id at the target for {bob}"));
+    }
+    let (equal, told) = farshore("compare", &source, &target, &["--accounts", accounts, "--attributes"]);
+    assert_eq!((equal, &told["otherAttributes"]["count"]), (false, &2.into()), "{told:#}");
+
+    std::fs::write(&file, json!({OWNER: OWNER, &ann: anna, &bob: bob}).to_string()).unwrap();
+    let told = copy(&source, &target, &["--accounts", accounts, "--attributes"]);
+    assert_eq!(
+        (&told["otherAttributes"]["broughtInLine"], &told["incomplete"]["count"]),
+        (&2.into(), &0.into())
+    );
+    assert!(compared(&source, &target, &told, &["--acl", accounts]).status.success());
+    let flags = ["--accounts", accounts, "--attributes"];
+    let (equal, told) = farshore("compare", &source, &target, &flags);
+    assert!(equal, "{told:#}");
+
+    // Where there are no lists, those who had one are named; MinIO takes them and says nothing.
+    let without = Side::new("FARSHORE_TEST_MINIO_A", false).await;
+    let told = copy(&source, &without, &["--accounts", accounts]);
+    assert_eq!(told["incomplete"]["count"], 6, "{told:#}");
+    assert!(compared(&source, &without, &told, &["--acl", accounts]).status.success());
+    let told = copy(&source, &Side::new("FARSHORE_TEST_MINIO_B", false).await, &[]);
+    assert_eq!(told["incomplete"]["count"], 0, "nobody asked for them");
+    std::fs::remove_file(&file).unwrap();
 }
