@@ -41,6 +41,12 @@ pub const ABANDON_PURGE: &str = "farshore.dev/abandon-purge";
 /// Annotation that releases the deletes of a rule that are held; RFC 3339 time, of the release: what is held
 /// later needs another (`C18`).
 pub const RELEASE_DELETES: &str = "farshore.dev/release-deletes";
+/// Annotation that makes void the claim that another cluster's rule has put on a bucket: the UID of that rule, as
+/// the refusal names it (`C07`).
+pub const VOID_CLAIM: &str = "farshore.dev/void-claim";
+/// Annotation of a Region: buckets of it that fetch what they lack from elsewhere, where their store doesn't say
+/// so, separated by commas (`C09`).
+pub const MIRRORING_BUCKETS: &str = "farshore.dev/mirror-back-to-source";
 /// Label of a Namespace or a Region that gives it to one controller: the one whose Lease has this name
 /// (`--lease-name`). All others leave it alone. Without the label, every controller serves it.
 pub const CONTROLLER: &str = "farshore.dev/controller";

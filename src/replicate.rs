@@ -24,7 +24,7 @@ pub use copy::{
 };
 pub use error::{Error, Result};
 pub use listing::{Listing, Pages};
-pub use merge::{Complete, Difference, Merge, Step};
+pub use merge::{Complete, Difference, Leaves, Merge, Step};
 pub use place::same_place;
 pub use range::{KeyRange, split};
-pub use settle::{Common, Looked, Settled, Settler};
+pub use settle::{Common, Left, Looked, Settled, Settler};

@@ -199,6 +199,20 @@ pub struct ReplicateTask {
     pub bytes_per_second: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests_per_second: Option<u32>,
+    /// What is put on the buckets, so that rules of other clusters leave them alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<ClaimTask>,
+}
+
+/// A claim on the buckets of a rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ClaimTask {
+    /// What tells this cluster from others.
+    pub cluster: String,
+    /// UID of a rule of another cluster whose claim is void, as somebody has said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub void: Option<String>,
 }
 
 /// Copy one range of what a bucket held before: the pod with index *i* takes the *i*-th of `ranges`.

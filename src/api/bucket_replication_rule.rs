@@ -329,6 +329,9 @@ pub struct ReplicationCounts {
     /// Objects written before the rule was created that the target lacks or has otherwise, left so by `spec.historicalMigration.enabled: false`.
     #[serde(default, skip_serializing_if = "comparison::is_zero")]
     pub left: u64,
+    /// Objects that one bucket's own lifecycle let go: the other one keeps its copy, and it is not written back until it changes there.
+    #[serde(default)]
+    pub expired: u64,
 }
 
 impl Served for BucketReplicationRule {

@@ -1,11 +1,13 @@
 //! What a rule's worker reports.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AcceptedPair, HumanDuration, Measure, observed::told_anew};
+use super::{AcceptedPair, FailureSide, HumanDuration, Measure, observed::told_anew};
 
 /// Reason of a worker that found both ends of its rule to be one store (`C06`).
 pub const SAME_STORE: &str = "SameStore";
@@ -40,6 +42,13 @@ pub struct Comparison {
     pub differences: u64,
     /// Objects that could not be copied or deleted.
     pub failed: u64,
+    /// Objects that one bucket's own lifecycle let go and the other one keeps.
+    #[serde(default)]
+    pub expired: u64,
+    /// Lifecycle rules of the buckets, those too that were there once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub lifecycle: Vec<LifecycleSeen>,
     /// Differences repaired since the migration, by this run and those before it.
     pub repaired: u64,
     /// Objects written before the rule was created that were left as they are.
@@ -104,6 +113,35 @@ pub struct LiveProgress {
     /// Why nothing is heard at the moment; comparisons go on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
+}
+
+/// A lifecycle rule of a bucket: it explains why an object is there no more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LifecycleSeen {
+    /// Whose it is.
+    pub bucket: FailureSide,
+    /// Keys that it is about; all, if empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub prefix: String,
+    /// Tags that an object must have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+    /// Bytes that it must have more than.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub larger_than: Option<u64>,
+    /// Bytes that it must have less than.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub smaller_than: Option<u64>,
+    /// Days after its last write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub days: Option<u32>,
+    /// The day from which on it goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub date: Option<Time>,
+    /// When the rule was found to be there no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Time>,
 }
 
 /// A migration that is over.

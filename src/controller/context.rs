@@ -252,6 +252,12 @@ impl Context {
         known.is_none_or(|namespace| self.is_ours(namespace.metadata.labels.as_ref()))
     }
 
+    /// What tells this cluster from others: the UID of a namespace that every cluster has.
+    pub fn cluster(&self) -> Option<String> {
+        let system = self.caches.namespaces.get(&ObjectRef::new("kube-system"))?;
+        system.metadata.uid.clone()
+    }
+
     /// Whether a namespace is on its way out: nothing can be created there.
     pub fn is_terminating(&self, namespace: &str) -> bool {
         let known = self.caches.namespaces.get(&ObjectRef::new(namespace));

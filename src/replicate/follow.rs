@@ -1,10 +1,12 @@
 //! Keeps a bucket in line with another: compares both again and again, as often as listing them may cost.
 
+mod claim;
 mod dealing;
 mod engine;
 mod memory;
 mod others;
 mod purse;
+mod settings;
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,8 +19,10 @@ use super::{
     sweep::{Counts, Examples},
 };
 use crate::store::{Listens, ObjectStore, Side, Versioning};
-pub use memory::{Held, Memory, Migrated, Spent};
+pub use claim::Claimant;
+pub use memory::{Held, Lifecycles, Memory, Migrated, Spent};
 pub use others::{Nobody, Others};
+pub use settings::Notice;
 
 /// Two buckets, ready to be brought in line.
 pub struct Session {
@@ -29,6 +33,8 @@ pub struct Session {
     /// The source, where its store may tell of changes.
     pub listens: Arc<dyn Listens>,
     pub config: Config,
+    /// Who claims the buckets, so that rules of other clusters leave them alone; `None`: nobody does.
+    pub claimant: Option<Claimant>,
     /// What earlier runs knew after their last comparison; `None`: there was none.
     pub memory: Option<Memory>,
     /// Who brings over a large history in our place.
@@ -141,6 +147,8 @@ pub struct Compared {
     pub source_versioning: Option<Versioning>,
     pub target_versioning: Option<Versioning>,
     pub feed: Heard,
+    /// What a person should know.
+    pub notices: Vec<Notice>,
 }
 
 /// How changes are heard of.
@@ -163,6 +171,14 @@ pub enum Error {
         "{0} is seen through the source's endpoint as well: both ends are one store; correct the endpoint of one Region"
     )]
     SameStore(String),
+    /// Another cluster's rule has a claim that excludes this one.
+    #[error("{message}")]
+    Claimed { side: Side, message: String },
+    /// What the bucket lacks it fetches from elsewhere: readers would see what was never replicated.
+    #[error(
+        "the website of bucket {bucket} sends readers of what it does not have to {host} (mirror-back-to-source), which excludes replication; remove that routing rule from the bucket's website, or choose another bucket"
+    )]
+    MirrorsBack { side: Side, bucket: String, host: String },
     #[error("nothing has moved for {0:?}; the next run goes on where this one was")]
     Stuck(Duration),
 }
@@ -175,6 +191,8 @@ impl Error {
             Self::Replicate(error) => error.reason(),
             Self::Feed(error) => error.reason(),
             Self::SameStore(_) => "SameStore",
+            Self::Claimed { .. } => "BucketClaimed",
+            Self::MirrorsBack { .. } => "MirrorBackToSource",
             Self::Stuck(_) => "Stuck",
         }
     }
@@ -185,7 +203,7 @@ impl Error {
         match self {
             Self::Replicate(error) => error.is_permanent(),
             Self::Feed(error) => error.is_permanent(),
-            Self::SameStore(_) => true,
+            Self::SameStore(_) | Self::Claimed { .. } | Self::MirrorsBack { .. } => true,
             Self::Stuck(_) => false,
         }
     }
@@ -196,6 +214,7 @@ impl Error {
         match self {
             Self::Replicate(error) => Some(error.side()),
             Self::Feed(_) => Some(Side::Source),
+            Self::Claimed { side, .. } | Self::MirrorsBack { side, .. } => Some(*side),
             Self::SameStore(_) | Self::Stuck(_) => None,
         }
     }

@@ -20,6 +20,8 @@ const LAG: SignedDuration = SignedDuration::from_hours(1);
 /// Copies of a migration are made until this long after the beginning of the comparison that ended it.
 const SETTLING: SignedDuration = SignedDuration::from_hours(24);
 const DAY: i64 = 24 * 60 * 60;
+/// Rules that are there no more and are remembered: the last of them.
+const GONE: usize = 32;
 /// Most answers that are remembered: sixteen megabytes. Of the others the stores are asked again each time.
 const MOST: usize = 1 << 20;
 
@@ -44,18 +46,46 @@ pub struct Past<'a> {
     pub gone: Timestamp,
 }
 
-/// The rules of one bucket.
+/// A rule, and how long it was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub rule: LifecycleRule,
+    /// When it was found to be there no more: what it let go until then stays explained. `None`: it is there.
+    pub until: Option<Timestamp>,
+}
+
+/// The rules of one bucket, those too that it has no more.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Lifecycle(Vec<LifecycleRule>);
+pub struct Lifecycle(Vec<Seen>);
 
 impl Lifecycle {
-    /// What [`ObjectStore::lifecycle`](crate::store::ObjectStore::lifecycle) tells.
+    /// Rules that were seen.
     #[must_use]
-    pub fn new(rules: Vec<LifecycleRule>) -> Self {
-        Self(rules)
+    pub fn new(seen: Vec<Seen>) -> Self {
+        Self(seen)
     }
 
-    /// True where objects stay until somebody deletes them.
+    /// What is known after the rules were read, those first that are there; whatever was known before and is
+    /// not among them is there no more.
+    #[must_use]
+    pub fn updated(&self, found: Vec<LifecycleRule>, now: Timestamp) -> Self {
+        let says_the_same =
+            |a: &LifecycleRule, b: &LifecycleRule| a.filter == b.filter && a.expires == b.expires;
+        let gone = self.0.iter().filter(|seen| !found.iter().any(|rule| says_the_same(rule, &seen.rule)));
+        let gone = gone.map(|seen| Seen { until: seen.until.or(Some(now)), ..seen.clone() });
+        let mut gone: Vec<_> = gone.collect();
+        gone.sort_by_key(|seen| std::cmp::Reverse(seen.until));
+        gone.truncate(GONE);
+        Self(found.into_iter().map(|rule| Seen { rule, until: None }).chain(gone).collect())
+    }
+
+    /// The rules, those first that are there.
+    #[must_use]
+    pub fn seen(&self) -> &[Seen] {
+        &self.0
+    }
+
+    /// True where objects stay until somebody deletes them, and always did.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -65,8 +95,8 @@ impl Lifecycle {
     #[must_use]
     pub fn explains(&self, past: &Past<'_>) -> Answer {
         let mut answer = Answer::No;
-        for rule in self.0.iter().filter(|rule| may_explain(rule, past)) {
-            if rule.filter.tags.is_empty() {
+        for seen in self.0.iter().filter(|seen| may_explain(seen, past)) {
+            if seen.rule.filter.tags.is_empty() {
                 return Answer::Yes;
             }
             answer = Answer::Ask;
@@ -79,17 +109,18 @@ impl Lifecycle {
     #[must_use]
     pub fn explains_tagged(&self, past: &Past<'_>, tags: Option<&Tags>) -> bool {
         let has = |(name, value): (&String, &String)| tags.is_some_and(|tags| tags.get(name) == Some(value));
-        self.0.iter().any(|rule| may_explain(rule, past) && rule.filter.tags.iter().all(has))
+        self.0.iter().any(|seen| may_explain(seen, past) && seen.rule.filter.tags.iter().all(has))
     }
 }
 
-fn may_explain(rule: &LifecycleRule, past: &Past<'_>) -> bool {
+fn may_explain(Seen { rule, until }: &Seen, past: &Past<'_>) -> bool {
     let LifecycleFilter { prefix, tags: _, larger_than, smaller_than } = &rule.filter;
+    let gone = past.gone.saturating_add(SLACK).unwrap_or(past.gone);
+    let gone = until.map_or(gone, |until| until.min(gone));
     past.key.starts_with(prefix.as_str())
         && larger_than.is_none_or(|bytes| past.size > bytes)
         && smaller_than.is_none_or(|bytes| past.size < bytes)
-        && due(rule.expires, past.written)
-            .is_none_or(|due| due <= past.gone.saturating_add(SLACK).unwrap_or(past.gone))
+        && due(rule.expires, past.written).is_none_or(|due| due <= gone)
 }
 
 /// From when on an object may be gone; `None`: from any moment on.
@@ -128,7 +159,7 @@ pub struct Expiry {
     pub migrated_at: Option<Timestamp>,
     /// Copies bear the time of their original.
     pub keeps_times: bool,
-    asked: Asked,
+    pub(super) asked: Asked,
 }
 
 /// When an object was written and went, as its bucket's versions tell.
@@ -230,7 +261,7 @@ fn by_clock(now: Timestamp, ahead: SignedDuration) -> Timestamp {
 
 /// Objects that were found to be expired by asking.
 #[derive(Debug, Default)]
-struct Asked(Mutex<HashSet<u64>>);
+pub(super) struct Asked(Mutex<HashSet<u64>>);
 
 impl Asked {
     fn answer(&self, side: Side, object: &Listed) -> Option<Answer> {

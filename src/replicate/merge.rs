@@ -1,6 +1,6 @@
 //! Compares two listings in one pass, in the memory of two pages a side.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, sync::Arc};
 
 use super::{
     Error, Result,
@@ -33,6 +33,9 @@ impl Difference {
     }
 }
 
+/// Tells which of what only the target has is none of a comparison's business.
+pub type Leaves = Arc<dyn Fn(&Listed) -> bool + Send + Sync>;
+
 /// What a range that both sides listed to its end has shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Complete {
@@ -49,6 +52,8 @@ pub struct Complete {
     pub more_extras: u64,
     /// Where the range can be parted, and what each part holds; empty unless it was asked for.
     pub chunks: Vec<Chunk>,
+    /// Objects at the target only that are left alone.
+    pub left: u64,
 }
 
 /// A comparison of a range under way. Keys are without the sides' prefixes.
@@ -59,6 +64,7 @@ pub struct Complete {
 pub struct Merge {
     source: Reader,
     target: Reader,
+    leaves: Option<Leaves>,
     seen: Complete,
     sampler: Option<Sampler>,
     tells_alike: bool,
@@ -83,7 +89,7 @@ impl Merge {
         range: KeyRange,
     ) -> Self {
         let (source, target) = (source.read(range.clone()), target.read(range));
-        Self { source, target, seen: Complete::default(), sampler: None, tells_alike: false }
+        Self { source, target, leaves: None, seen: Complete::default(), sampler: None, tells_alike: false }
     }
 
     /// Finds out, too, where the range can be parted for others.
@@ -96,6 +102,12 @@ impl Merge {
     #[must_use]
     pub fn telling_alike(self, tells_alike: bool) -> Self {
         Self { tells_alike, ..self }
+    }
+
+    /// Counts some of what only the target has, and no more.
+    #[must_use]
+    pub fn leaving(self, leaves: Leaves) -> Self {
+        Self { leaves: Some(leaves), ..self }
     }
 
     /// The next difference, or the end.
@@ -144,6 +156,10 @@ impl Merge {
                 self.tells_alike.then_some(Step::Alike(source))
             }
             (Some(source), Some(target)) => Some(Step::Difference(Difference::Unlike { source, target })),
+            (None, Some(extra)) if self.leaves.as_ref().is_some_and(|leaves| leaves(&extra)) => {
+                self.seen.left += 1;
+                None
+            }
             (None, Some(extra)) if self.seen.extras.len() < HELD => {
                 self.seen.extras.push(extra);
                 None

@@ -1,16 +1,18 @@
 //! What becomes of one key: it is brought over, or taken away.
 
 mod busy;
+mod expired;
 mod handled;
 mod known;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use self::{busy::Busy, handled::Handled, known::KnownAlike};
 use super::{
-    Attribute, Copied, Copier, CopyRequest, Error, Keep, LeftOut, Outcome, Result, Skipped, listing::Listing,
+    Attribute, Copied, Copier, CopyRequest, Error, Keep, LeftOut, Outcome, Result, Skipped,
+    lifecycle::Expiry, listing::Listing,
 };
-use crate::store::{self, ETag, Listed, Precondition, Side};
+use crate::store::{self, ETag, Listed, ObjectInfo, Precondition, Side};
 
 /// Brings the target in line with the source, a key at a time. Shared by comparisons and feeds: both only say
 /// where to look.
@@ -28,12 +30,17 @@ pub struct Common {
     known: KnownAlike,
     busy: Busy,
     handled: Handled,
+    expiry: Mutex<Arc<Expiry>>,
 }
 
 impl Common {
     /// A comparison begins: what a feed names from now on is none of its business.
     pub(super) fn begin(&self) {
         self.handled.forget();
+    }
+
+    fn expiry(&self) -> Arc<Expiry> {
+        Arc::clone(&self.expiry.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -48,6 +55,15 @@ pub enum Settled {
     Overtaken,
     /// It stays where it is.
     Skipped(Skipped),
+    /// Both sides stay as they are, for good.
+    Left(Left),
+}
+
+/// Why a difference is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// The own lifecycle of the side that lacks it has let it go (`C10`).
+    Expired(Side),
 }
 
 /// A key that a hint was about.
@@ -91,6 +107,11 @@ impl Settler {
         Self { common, ..self }
     }
 
+    /// From now on all who share know what the lifecycles of both buckets let go.
+    pub(super) fn expiring(&self, expiry: Arc<Expiry>) {
+        *self.common.expiry.lock().unwrap_or_else(PoisonError::into_inner) = expiry;
+    }
+
     /// True for a pair that differs in nothing but the `ETag`, as an earlier copy did.
     #[must_use]
     pub(super) fn is_known(&self, source: &Listed, target: &Listed) -> bool {
@@ -109,6 +130,17 @@ impl Settler {
         let request = self.request(&listed.key, Some(listed.size));
         let outcome = self.copier.copy(&request).await?;
         self.settled(&listed.key, outcome).await
+    }
+
+    /// As [`Self::bring`], of what the target lacks: unless its own lifecycle has let it go.
+    ///
+    /// # Errors
+    /// Of either side; the target is as it was.
+    pub async fn bring_missing(&self, listed: &Listed) -> Result<Settled> {
+        if self.is_expired(Side::Target, listed).await? {
+            return Ok(Settled::Left(Left::Expired(Side::Target)));
+        }
+        self.bring(listed).await
     }
 
     /// Something happened to a key: what the source holds under it is brought over, its content only where
@@ -135,7 +167,7 @@ impl Settler {
     }
 
     /// Takes away what is too much at the target: only what the source itself says is not there, and only what
-    /// was seen. An object that was written meanwhile stays.
+    /// was seen. An object that was written meanwhile stays, and what the source's own lifecycle has let go.
     ///
     /// # Errors
     /// Of either side; the target is as it was.
@@ -169,6 +201,10 @@ impl Settler {
             }
             Err(error) => Err(Error::target(error)),
             Ok(there) if seen.is_none_or(|seen| *seen == there.etag) => {
+                let extra = listed(key, &there);
+                if self.is_expired(Side::Source, &extra).await? {
+                    return Ok(Settled::Left(Left::Expired(Side::Source)));
+                }
                 self.target.pages.delete(&target_key, None).await.map_err(Error::target)?;
                 self.common.handled.insert(key);
                 Ok(Settled::Deleted)
@@ -204,6 +240,16 @@ impl Settler {
             Outcome::Gone | Outcome::Changed => Ok(Settled::Overtaken),
             Outcome::Skipped(skipped) => Ok(Settled::Skipped(skipped)),
         }
+    }
+}
+
+fn listed(key: &str, found: &ObjectInfo) -> Listed {
+    Listed {
+        key: key.to_owned(),
+        size: found.size,
+        etag: found.etag.clone(),
+        modified: found.modified,
+        storage_class: found.storage_class.clone(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Compares two sides whole, and brings the target in line where that is asked for.
 
 mod budget;
+mod extras;
 mod report;
 
 use std::{
@@ -14,13 +15,15 @@ use tokio::sync::mpsc;
 
 use super::{
     Common, Copier, Error, Keep, KeyRange, Result, Settled, Settler,
+    lifecycle::{Answer, Expiry},
     listing::Listing,
-    merge::{Complete, Difference, Merge, Step},
+    merge::{Difference, Merge, Step},
     plan::{Chunk, Sampler},
     range,
 };
-use crate::store::{self, Listed, ObjectStore};
+use crate::store::{self, Listed, ObjectStore, Side};
 pub use budget::{Allowance, DeleteBudget};
+use extras::Extras;
 pub use report::{Counts, Examples, Failure, Report, Tally};
 
 /// Ranges for each one that is compared at a time: those that turn out short leave room for others.
@@ -72,15 +75,9 @@ pub struct Sweep {
 /// Chunks of each range, by the key that it begins after.
 type Samples = Mutex<Vec<(Option<String>, Vec<Chunk>)>>;
 
-/// What a range has too much, told once it was listed to its end.
-struct Extras {
-    range: KeyRange,
-    complete: Complete,
-}
-
 /// Something to do about one key.
 enum Task {
-    Copy(Listed),
+    Copy(Difference),
     /// Its content is the same on both sides.
     Look(Listed),
     Delete(Listed),
@@ -178,6 +175,14 @@ impl Sweep {
         all.into_iter().flat_map(|(_, chunks)| chunks).collect()
     }
 
+    /// Leaves alone what the lifecycles of both buckets let go, and so do all who share with it from now on. Only for
+    /// whole buckets: rules are about whole keys.
+    #[must_use]
+    pub fn expiring(self, expiry: Arc<Expiry>) -> Self {
+        self.settler.expiring(expiry);
+        self
+    }
+
     /// Counts that move while the sweep runs.
     #[must_use]
     pub fn tally(&self) -> Arc<Tally> {
@@ -246,8 +251,7 @@ impl Sweep {
         tasks: &mpsc::Sender<Task>,
         abreast: usize,
     ) -> Result<Option<Extras>> {
-        let merge = Merge::new(self.source.clone(), self.target.clone(), range.clone());
-        let mut merge = merge.telling_alike(self.attributes);
+        let mut merge = self.merge(&range).telling_alike(self.attributes);
         if self.samples.is_some() {
             merge = merge.sampled(Sampler::new(range.until.clone()));
         }
@@ -259,25 +263,28 @@ impl Sweep {
             match step {
                 Step::Difference(difference) if self.is_known(&difference) => self.tally.same(),
                 Step::Difference(difference) if self.is_left(&difference) => self.tally.left(),
+                Step::Difference(difference) if self.is_expired(&difference) => {
+                    self.tally.expired(Side::Target, 1);
+                }
                 Step::Difference(difference) => {
                     self.tally.differs(&difference);
                     if self.action != Action::Compare {
-                        hand_over(tasks, Task::Copy(difference.source())).await;
+                        hand_over(tasks, Task::Copy(difference)).await;
                     }
                 }
                 Step::Alike(source) => hand_over(tasks, Task::Look(source)).await,
                 Step::Complete(complete) => break complete,
             }
         };
-        self.tally.compared(&complete);
+        let chunks = std::mem::take(&mut complete.chunks);
         if let Some(samples) = &self.samples {
-            let chunks = std::mem::take(&mut complete.chunks);
             samples.lock().unwrap_or_else(PoisonError::into_inner).push((range.after.clone(), chunks));
         }
+        let extras = self.extras(range, &mut complete).await?;
+        self.tally.compared(&complete);
         // Ranges that are listed abreast share the time.
         self.tally.listed(listing / u32::try_from(abreast).unwrap_or(u32::MAX).max(1));
-        let some = self.action == Action::Mirror && !complete.extras.is_empty();
-        Ok(some.then_some(Extras { range, complete }))
+        Ok(extras)
     }
 
     fn is_known(&self, difference: &Difference) -> bool {
@@ -292,53 +299,14 @@ impl Sweep {
         self.since.is_some_and(|since| source.modified < since)
     }
 
-    /// All of them are counted before the first one goes: no more go than were counted.
-    async fn delete_all(&self, extras: Vec<Extras>, tasks: &mpsc::Sender<Task>) -> Result<()> {
-        let counts = self.tally.counts();
-        // None are told of where they are to stay.
-        if extras.is_empty() {
-            return Ok(());
-        }
-        if let Some(allowance) = &self.allowance
-            && !allowance.draw(counts.extra, Some(counts.target)).await
-        {
-            self.tally.held();
-            return Ok(());
-        }
-        let mut left = counts.extra;
-        for Extras { range, complete } in extras {
-            self.delete_extras(range, complete, &mut left, tasks).await?;
-        }
-        Ok(())
+    /// What the target's own lifecycle has let go, as far as that is known without asking.
+    fn is_expired(&self, difference: &Difference) -> bool {
+        let expired = |missing| self.settler.expired(Side::Target, missing) == Answer::Yes;
+        matches!(difference, Difference::Missing(missing) if expired(missing))
     }
 
-    /// A range tells of a thousand extras; of the others it tells when it is looked at again from there.
-    async fn delete_extras(
-        &self,
-        mut range: KeyRange,
-        mut complete: Complete,
-        left: &mut u64,
-        tasks: &mpsc::Sender<Task>,
-    ) -> Result<()> {
-        loop {
-            range.after = complete.extras.last().map(|extra| extra.key.clone());
-            for extra in complete.extras {
-                if *left == 0 {
-                    return Ok(());
-                }
-                *left -= 1;
-                hand_over(tasks, Task::Delete(extra)).await;
-            }
-            if complete.more_extras == 0 {
-                return Ok(());
-            }
-            let mut merge = Merge::new(self.source.clone(), self.target.clone(), range.clone());
-            complete = loop {
-                if let Step::Complete(complete) = merge.next().await? {
-                    break complete;
-                }
-            };
-        }
+    fn merge(&self, range: &KeyRange) -> Merge {
+        Merge::new(self.source.clone(), self.target.clone(), range.clone()).leaving(self.settler.leaves())
     }
 
     async fn work_all(&self, mut tasks: mpsc::Receiver<Task>) -> Result<()> {
@@ -360,7 +328,12 @@ impl Sweep {
 
     async fn work(&self, task: Task) -> Result<()> {
         match task {
-            Task::Copy(source) => self.note(&source.key, self.settler.bring(&source).await),
+            Task::Copy(Difference::Missing(source)) => {
+                self.note(&source.key, self.settler.bring_missing(&source).await)
+            }
+            Task::Copy(Difference::Unlike { source, .. }) => {
+                self.note(&source.key, self.settler.bring(&source).await)
+            }
             Task::Delete(extra) => self.note(&extra.key, self.settler.remove(&extra).await),
             Task::Look(source) => self.align(&source.key).await,
         }

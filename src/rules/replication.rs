@@ -10,8 +10,8 @@ use super::{
     regions::{regions_fit, unknown_region},
 };
 use crate::api::{
-    AcceptedBucket, AcceptedPair, BucketReplicationRule, Offer, Region, ReplicationEnd, SAME_STORE, Served,
-    VersionsKept, condition,
+    AcceptedBucket, AcceptedPair, BucketReplicationRule, MIRRORING_BUCKETS, Offer, Region, ReplicationEnd,
+    SAME_STORE, Served, VersionsKept, condition,
 };
 
 /// What a ruling is made from.
@@ -121,7 +121,8 @@ pub fn stays(
     let accepted = accepted_pair(rule)?;
     let current = source.zip(target).map(|regions| pair(rule, regions));
     let unchanged = current.is_none_or(|current| current == *accepted);
-    (unchanged && !is_one_store(rule, accepted)).then(|| accepted.clone())
+    let mirrors = mirroring(rule, [source, target]).is_some();
+    (unchanged && !mirrors && !is_one_store(rule, accepted)).then(|| accepted.clone())
 }
 
 /// Applies every rule, in the order in which a person would fix what they find.
@@ -143,12 +144,32 @@ pub fn judge_rule(facts: &RuleFacts<'_>) -> Result<AcceptedPair, Objection> {
             ),
         ));
     }
+    if let Some((region, bucket)) = mirroring(facts.rule, [Some(source), Some(target)]) {
+        return Err(refused(
+            "MirrorBackToSource",
+            format!(
+                "bucket {bucket} of region {region} fetches what it lacks from elsewhere, as the Region's annotation {MIRRORING_BUCKETS} says, which excludes replication; switch that off at the bucket and have an administrator take it out of the annotation, or create this rule anew with another bucket"
+            ),
+        ));
+    }
     let mut me = PairClaim::new(facts.rule, Some(source), Some(target));
     // What it refers to now counts, not what it was accepted for.
     me.source = Some(Place::of_bucket(&pair.source));
     me.target = Some(Place::of_bucket(&pair.target));
     exclusive(&me, &pair, facts)?;
     Ok(pair)
+}
+
+/// A bucket of the rule that serves misses from elsewhere, by what an administrator has written at its Region
+/// (`C09`); with the Region's name.
+fn mirroring(rule: &BucketReplicationRule, regions: [Option<&Region>; 2]) -> Option<(String, String)> {
+    let ends = [&rule.spec.source, &rule.spec.target].into_iter().zip(regions);
+    let mirrors = |(end, region): (&ReplicationEnd, Option<&Region>)| {
+        let buckets = region?.annotations().get(MIRRORING_BUCKETS)?;
+        let named = buckets.split(',').any(|bucket| bucket.trim() == end.bucket);
+        named.then(|| (end.region.clone(), end.bucket.clone()))
+    };
+    ends.into_iter().find_map(mirrors)
 }
 
 /// A bucket replicates with one other bucket only, in each direction once (`C07`, `C08`).

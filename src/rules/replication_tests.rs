@@ -105,6 +105,26 @@ fn c06_two_regions_that_are_one_store_are_refused_until_one_is_corrected() {
 }
 
 #[test]
+fn c09_a_bucket_that_mirrors_back_by_its_region_s_word_is_refused_at_either_end() {
+    let photos = rule("photos", "north/photos", "east/photos-copy");
+    let saying = |name: &str, buckets: &str| {
+        let mut region = of(name);
+        region.metadata.annotations = Some([(MIRRORING_BUCKETS.to_owned(), buckets.to_owned())].into());
+        region
+    };
+    let accepted = accepted(photos.clone(), among(&photos, &[]).unwrap());
+    for (north, east, reasoned) in [
+        (saying("north", "logs, photos"), of("east"), "MirrorBackToSource"),
+        (of("north"), saying("east", "photos-copy"), "MirrorBackToSource"),
+        (saying("north", "photos-copy"), saying("east", ""), "Accepted"),
+    ] {
+        let regions = (Some(&north), Some(&east));
+        assert_eq!(reason(&judged(&photos, regions, &[])), reasoned);
+        assert_eq!(stays(&accepted, regions.0, regions.1).is_some(), reasoned == "Accepted");
+    }
+}
+
+#[test]
 fn c07_a_bucket_replicates_with_one_other_bucket_only() {
     let first = rule("a-first", "north/photos", "east/photos");
     let claims = [claim(&first)];

@@ -47,7 +47,7 @@ pub async fn run(start: &Start, task: &Task, work: &ReplicateTask) -> Result<(),
     let pair = told::pair(work);
     let engine = move |strings: run::Strings<(Update, _, _)>| {
         let run::Strings { run_now, released, plan_ended, hand_over, updates } = strings;
-        let session = session(start, work, memory)?;
+        let session = session(start, (&task.owner, work), memory)?;
         let (owner, work) = (task.owner.clone(), work.clone());
         let (tell, mut told) = tokio::sync::mpsc::channel(1);
         Ok(async move {
@@ -92,7 +92,11 @@ async fn known(client: Client, owner: &Owner, work: &ReplicateTask) -> Option<Co
     cycle.filter(|cycle| cycle.pair == told::pair(work))
 }
 
-fn session(start: &Start, work: &ReplicateTask, memory: Option<follow::Memory>) -> Result<Session, Error> {
+fn session(
+    start: &Start,
+    (owner, work): (&Owner, &ReplicateTask),
+    memory: Option<follow::Memory>,
+) -> Result<Session, Error> {
     let aliased = StoreLocation { bucket: work.target.bucket.clone(), ..work.source.clone() };
     let source = stores::open(&work.source, &start.mounts.source, Side::Source)?;
     Ok(Session {
@@ -115,6 +119,7 @@ fn session(start: &Start, work: &ReplicateTask, memory: Option<follow::Memory>) 
             least_period: LEAST_PERIOD,
             stuck_after: STUCK_AFTER,
         },
+        claimant: told::claimant(owner, work),
         memory,
         others: Arc::new(Nobody),
     })

@@ -10,6 +10,7 @@ mod copying;
 mod cost;
 mod exact;
 mod exact_for_real;
+mod expiring;
 mod faults;
 mod feeds;
 mod killed;

@@ -17,7 +17,7 @@ use crate::{feeds::next, process::Process, stores};
 const REGION: &str = "eu-west-1";
 const BUCKET: &str = "shop";
 
-fn moto(port: u16, _: &Path) -> Command {
+pub fn moto(port: u16, _: &Path) -> Command {
     let mut command = Command::new(stores::endpoint("FARSHORE_TEST_PYTHON"));
     command.args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()]);
     command

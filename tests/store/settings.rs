@@ -1,10 +1,11 @@
 //! What is set on a bucket itself.
 
 use farshore::store::{
-    Error, Expires, LifecycleFilter, LifecycleRule, ObjectStore, Tags, memory::MemoryStore, s3::S3Store,
+    Error, Expires, LifecycleFilter, LifecycleRule, ObjectStore, Tags, WebsiteRoute, memory::MemoryStore,
+    s3::S3Store,
 };
 
-use crate::stores;
+use crate::{process::Process, queues::moto, stores};
 
 /// Rules of each kind that a store may know.
 fn rules() -> Vec<LifecycleRule> {
@@ -72,6 +73,35 @@ async fn c09_a_store_without_websites_sends_nobody_elsewhere() {
     for store in [stores::minio_a().await, stores::versity().await] {
         assert_eq!(store.website_routes().await.unwrap(), []);
     }
+}
+
+#[tokio::test]
+async fn c09_a_website_tells_where_it_sends_readers() {
+    use aws_sdk_s3::types::{Condition, IndexDocument, Redirect, RoutingRule, WebsiteConfiguration};
+    let server = Process::start(moto).await;
+    let bucket = stores::fresh_name();
+    let store = S3Store::new(stores::config(&server.endpoint, &bucket)).unwrap();
+    store.create_bucket().await.unwrap();
+    assert_eq!(store.website_routes().await.unwrap(), []);
+    let config = aws_sdk_s3::config::Builder::new()
+        .behavior_version(aws_sdk_s3::config::BehaviorVersion::latest())
+        .region(aws_sdk_s3::config::Region::new("us-east-1"))
+        .endpoint_url(&server.endpoint)
+        .force_path_style(true)
+        .credentials_provider(aws_sdk_s3::config::Credentials::new("id", "secret", None, None, "tests"));
+    let client = aws_sdk_s3::Client::from_conf(config.build());
+    let condition = Condition::builder().http_error_code_returned_equals("404").key_prefix_equals("img/");
+    let redirect = Redirect::builder().host_name("origin.example");
+    let rule = RoutingRule::builder().condition(condition.build()).redirect(redirect.build()).build();
+    let index = IndexDocument::builder().suffix("index.html").build().unwrap();
+    let website = WebsiteConfiguration::builder().index_document(index).routing_rules(rule).build();
+    client.put_bucket_website().bucket(&bucket).website_configuration(website).send().await.unwrap();
+    let route = WebsiteRoute {
+        instead_of: Some(404),
+        prefix: "img/".to_owned(),
+        host: Some("origin.example".to_owned()),
+    };
+    assert_eq!(store.website_routes().await.unwrap(), [route]);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use kube::ResourceExt;
 use serde_json::json;
 
 use super::{
@@ -14,12 +15,14 @@ use super::{
 };
 use crate::{
     api::{
-        AcceptedPair, BucketReplicationRule, BucketReplicationRuleStatus, Migration, RulePhase, Served,
+        AcceptedPair, BucketReplicationRule, BucketReplicationRuleStatus, Migration, RELEASE_DELETES,
+        RulePhase, Served,
         condition::{ACCEPTED, Verdict},
     },
     controller::{
         Error, Options,
         context::uid_of,
+        events::Announcement,
         names,
         status::{Said, conditions},
         work::{
@@ -119,7 +122,8 @@ fn accepted(
     );
     let view = View::new(rule, observed, (pair, blocked.as_ref()), (&options.timing, now));
     let told = view.accepted((ACCEPTED, Verdict::True, "Accepted".to_owned(), message));
-    let news = request::malformed(rule).into_iter().chain(findings::news(rule, view.is_measured())).collect();
+    let malformed = request::malformed(rule).into_iter().chain(release_malformed(rule));
+    let news = malformed.chain(findings::news(rule, view.is_measured())).collect();
     let migration = told.status.migration.clone();
     let mut decision = Decision { status: Some(told.status), news, nudge: told.nudge, ..Decision::default() };
     let mut looks = vec![told.look];
@@ -190,6 +194,19 @@ fn leftovers(rule: &BucketReplicationRule, observed: &Observed) -> Vec<String> {
     std::iter::once(ranges.plan.config_map.clone()).chain(tasks).collect()
 }
 
+/// A release of deletes that is no time releases nothing: told once (`C18`).
+fn release_malformed(rule: &BucketReplicationRule) -> Option<(String, Announcement)> {
+    let value = rule.annotations().get(RELEASE_DELETES)?;
+    if value.parse::<Timestamp>().is_ok() {
+        return None;
+    }
+    let note = format!(
+        "{}: {RELEASE_DELETES} is {value:?}, which is no RFC 3339 time like 2026-11-21T08:00:00Z; no delete is released by it",
+        about(rule)
+    );
+    Some(("release".to_owned(), Announcement::warning("MalformedRelease", note)))
+}
+
 fn next_job(
     rule: &BucketReplicationRule,
     observed: &Observed,
@@ -201,7 +218,7 @@ fn next_job(
     };
     let length = shift(rule, options);
     let need = Need {
-        task: &task::replicate(rule, regions, options),
+        task: &task::replicate(rule, regions, (options, observed.cluster.as_deref())),
         work: &task::work(rule, length),
         mode: TaskMode::Shift { seconds: length.as_secs() },
         // Of cycles that are Jobs of their own only.

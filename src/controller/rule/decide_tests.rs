@@ -72,6 +72,7 @@ fn observed(jobs: Vec<JobView>) -> Observed {
         migrations: Vec::new(),
         words: None,
         terminating: false,
+        cluster: Some("cluster".to_owned()),
         last_run: None,
     }
 }
@@ -293,103 +294,29 @@ const PLANNED: &str = "progress:
   ";
 
 #[test]
-fn c04_a_plan_leads_to_an_indexed_job_that_is_told_no_token_and_shares_the_ceilings() {
-    let limits = "rateLimits: {bytesPerSecond: 100Mi, requestsPerSecond: 50}";
-    let photos = reporting(rule("", limits), "", PLANNED);
-    let found = observed(vec![serving(&photos)]);
-    let decision = decided(&photos, &found, accepted());
-    let migration = decision.status.as_ref().unwrap().migration.clone().unwrap();
-    assert_eq!((migration.percent, migration.objects.done), (10, 4000), "what was there already");
-    assert_eq!(told(&decision, MIGRATED), is("False", "Migrating"));
-    assert_eq!(decision.status.as_ref().unwrap().phase, Some(RulePhase::Migrating));
-    let children = decision.beside.as_ref().expect("a Job for the history");
-    assert!(children.paper.is_some(), "it is there already, and posting it again changes nothing");
-    let spec = children.job.spec.as_ref().unwrap();
-    assert_eq!(spec.completion_mode.as_deref(), Some("Indexed"));
-    assert_eq!((spec.completions, spec.parallelism), (Some(100), Some(4)));
-    assert_eq!(spec.backoff_limit_per_index, None, "a namespace could not be deleted");
-    assert_eq!(spec.active_deadline_seconds, None, "it takes as long as it takes");
-    let pod = spec.template.spec.as_ref().unwrap();
-    assert_eq!(pod.automount_service_account_token, Some(false));
-    assert_eq!(pod.containers[0].args.as_ref().unwrap()[..2], ["worker", "migrate"]);
-    let maps = pod.volumes.iter().flatten().filter_map(|v| Some(v.config_map.as_ref()?.name.clone()));
-    assert_eq!(maps.collect::<Vec<_>>()[1], "farshore-photos-plan");
-    let text = &children.config_map.data.as_ref().unwrap()["task.json"];
-    let task = crate::task::Task::from_text(text, &crate::task::hash(text)).unwrap();
-    let crate::task::Work::Migrate(work) = task.work else { panic!("{text}") };
-    assert_eq!((work.plan.as_str(), work.ranges.to_string().as_str()), ("abc", "0-99"));
-    assert_eq!(
-        work.bytes_per_second,
-        Some((100 << 20) / 5 * 4 / 4),
-        "of five shares the live worker keeps one"
-    );
-    assert_eq!(work.requests_per_second, Some(10));
-}
-
-/// The history's Job as it was made, with this status.
-fn migrating(photos: &BucketReplicationRule, status: &str) -> JobView {
-    let decision = decided(photos, &observed(vec![serving(photos)]), accepted());
-    let mut job = decision.beside.expect("a Job for the history").job;
-    job.status = Some(read(status));
-    JobView::new(&job, &[])
+fn c18_a_release_that_is_no_time_releases_nothing_and_is_told() {
+    let held = format!("{MIGRATED_AT}\n    held: {{since: \"{NOW}\", objects: 5000, example: a/b}}");
+    let annotated = |value: &str| {
+        reporting(rule(&format!("annotations: {{farshore.dev/release-deletes: \"{value}\"}}"), ""), &held, "")
+    };
+    let told_of = |rule: &BucketReplicationRule| {
+        let decision = decided(rule, &observed(vec![serving(rule)]), accepted());
+        let conditions = decision.status.as_ref().unwrap().conditions.clone();
+        let odd = find(&conditions, DELETION_HELD).unwrap().message.contains("releases nothing");
+        (odd, decision.news.iter().any(|(_, told)| told.reason == "MalformedRelease"))
+    };
+    assert_eq!(told_of(&annotated("now")), (true, true));
+    assert_eq!(told_of(&annotated(NOW)), (false, false));
 }
 
 #[test]
-fn c04_c11_while_it_runs_the_job_is_adjusted_suspended_and_replaced_only_for_what_is_left() {
-    let photos = reporting(rule("", ""), "", PLANNED);
-    let job = migrating(&photos, "{completedIndexes: '0-9'}");
-    let found = |jobs| Observed { migrations: jobs, ..observed(vec![serving(&photos)]) };
-    let decision = decided(&photos, &found(vec![job.clone()]), accepted());
-    assert!(decision.beside.is_none() && decision.adjust.is_empty() && decision.end.is_empty());
-    let edited = |more: &str| BucketReplicationRule { status: photos.status.clone(), ..rule("", more) };
-    let faster =
-        decided(&edited("historicalMigration: {parallelism: 9}"), &found(vec![job.clone()]), accepted());
-    assert_eq!(faster.adjust[0].1, json!({"spec": {"parallelism": 9, "suspend": false}}));
-    assert!(faster.end.is_empty() && faster.start.is_none(), "the live worker goes on, too");
-    let off = decided(&edited("suspend: true"), &found(vec![job.clone()]), accepted());
-    assert_eq!(off.adjust[0].1, json!({"spec": {"parallelism": 4, "suspend": true}}));
-    assert!(!off.end.iter().any(|(name, _)| *name == job.name), "what is done stays done");
-    let down = Observed { source_region: Some(region("north", "False")), ..found(vec![job.clone()]) };
-    assert_eq!(
-        decided(&photos, &down, accepted()).adjust[0].1["spec"]["suspend"],
-        true,
-        "nobody storms a store"
-    );
-    let slower = decided(&edited("rateLimits: {bytesPerSecond: 1Mi}"), &found(vec![job.clone()]), accepted());
-    assert!(slower.end.iter().any(|(name, _)| *name == job.name));
-    let next = slower.beside.unwrap().job;
-    assert_eq!(next.annotations()["farshore.dev/ranges"], "10-99");
-    assert_eq!(next.spec.unwrap().completions, Some(90));
-    let unwanted =
-        decided(&edited("historicalMigration: {enabled: false}"), &found(vec![job.clone()]), accepted());
-    assert!(unwanted.end.iter().any(|(name, _)| *name == job.name));
-    assert_eq!(unwanted.status.as_ref().unwrap().migration, None);
-    let gone = decided(&rule(DELETED, ""), &found(vec![job.clone()]), accepted());
-    assert_eq!(gone.end.len(), 2, "the live worker's, and this");
-}
-
-const DELETED: &str = "deletionTimestamp: \"2026-11-21T07:59:30Z\"";
-
-#[test]
-fn c04_once_all_is_compared_the_plan_goes_and_the_percentage_is_a_hundred() {
-    let photos = reporting(rule("", ""), "", PLANNED);
-    let done =
-        migrating(&photos, "{completedIndexes: '0-99', conditions: [{type: Complete, status: 'True'}]}");
-    let found = Observed { migrations: vec![done], ..observed(vec![serving(&photos)]) };
-    let ended = decided(&photos, &found, accepted());
-    assert!(ended.beside.is_none() && ended.drop.is_empty(), "what waits for a comparison needs the plan");
-    assert_eq!(told(&ended, MIGRATED).1, "Comparing");
-    let photos = after(photos, &ended);
-    let over = photos.plan_ended().expect("the live worker is told");
-    assert_eq!((over.plan.as_str(), over.all), ("abc", true));
-    let photos = reporting(photos, MIGRATED_AT, "");
-    let proved = decided(&photos, &found, accepted());
-    let migration = proved.status.as_ref().unwrap().migration.as_ref().unwrap();
-    assert_eq!((migration.percent, migration.ranges.is_none()), (100, true));
-    assert!(proved.drop.contains(&"farshore-photos-plan".to_owned()), "{:?}", proved.drop);
-    assert!(proved.end.is_empty(), "people may still look at the Job");
-    let later = decided(&after(photos, &proved), &found, accepted());
-    assert!(later.drop.is_empty());
+fn c07_the_worker_is_told_whose_claim_it_puts_and_whose_is_void() {
+    let photos = rule("annotations: {farshore.dev/void-claim: other}", "");
+    let decision = decided(&photos, &observed(Vec::new()), accepted());
+    let data = decision.start.expect("it starts").config_map.data.unwrap();
+    let task: serde_json::Value = serde_json::from_str(&data[crate::task::TASK_KEY]).unwrap();
+    let claim = task.pointer("/work/replicate/claim").unwrap();
+    assert_eq!(*claim, serde_json::json!({"cluster": "cluster", "void": "other"}));
 }
 
 #[test]
@@ -427,3 +354,6 @@ fn p01_what_is_refused_is_stalled_and_its_worker_ends() {
     let other = decided(&photos, &observed(Vec::new()), Standing::OtherRegion { silent: false });
     assert_eq!(told(&other, READY), is("False", "OtherRegion"));
 }
+
+#[path = "decide_migration_tests.rs"]
+mod migrating;

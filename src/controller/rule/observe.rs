@@ -23,6 +23,8 @@ pub struct Observed {
     /// The kubelet's, scheduler's or Job controller's own words on why no pod works.
     pub words: Option<Words>,
     pub terminating: bool,
+    /// What tells this cluster from others.
+    pub cluster: Option<String>,
     /// Id of the last run that was started here.
     pub last_run: Option<String>,
 }
@@ -40,6 +42,7 @@ pub async fn observe(rule: &BucketReplicationRule, context: &Context) -> Observe
         jobs,
         migrations,
         terminating: context.is_terminating(&namespace),
+        cluster: context.cluster(),
         last_run: context.last_run(&uid_of(rule)),
     }
 }

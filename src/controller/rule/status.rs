@@ -282,6 +282,16 @@ impl<'a> View<'a> {
         )
     }
 
+    /// A release that is no time: it is said where people look for what became of it.
+    fn released_in_vain(&self) -> String {
+        let value = self.rule.annotations().get(RELEASE_DELETES);
+        let odd = value.filter(|value| value.parse::<Timestamp>().is_err());
+        odd.map(|value| {
+            format!("{RELEASE_DELETES} is {value:?}, which is no RFC 3339 time: it releases nothing; ")
+        })
+        .unwrap_or_default()
+    }
+
     fn deletion_held(&self) -> Said {
         let Some(held) = self.known.and_then(|cycle| cycle.held.as_ref()) else {
             let message = "no delete is held".to_owned();
@@ -290,7 +300,8 @@ impl<'a> View<'a> {
         let example = held.example.as_ref().map(|key| format!(", {key:?} among them")).unwrap_or_default();
         let budget = self.rule.spec.delete_budget;
         let message = format!(
-            "{} objects at the target{example} would be deleted, more than {} and {} % of it in an hour (spec.deleteBudget): none is, everything else goes on. If they are to go: kubectl annotate --overwrite brr {} -n {} {RELEASE_DELETES}=$(date -u +%FT%TZ); else bring them back at the source, or set spec.deletes: Keep",
+            "{}{} objects at the target{example} would be deleted, more than {} and {} % of it in an hour (spec.deleteBudget): none is, everything else goes on. If they are to go: kubectl annotate --overwrite brr {} -n {} {RELEASE_DELETES}=$(date -u +%FT%TZ); else bring them back at the source, or set spec.deletes: Keep",
+            self.released_in_vain(),
             held.objects,
             budget.count,
             budget.percent,
@@ -307,5 +318,6 @@ fn counts(cycle: &Comparison) -> ReplicationCounts {
         failed: cycle.failed,
         left: cycle.left,
         held: cycle.held.as_ref().map_or(0, |held| held.objects),
+        expired: cycle.expired,
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use kube::ResourceExt;
 
 use crate::{
-    api::{BucketReplicationRule, DeletePropagation, MigrationPlan, Region, ReplicationEnd},
+    api::{BucketReplicationRule, DeletePropagation, MigrationPlan, Region, ReplicationEnd, VOID_CLAIM},
     controller::{
         Options,
         context::uid_of,
@@ -16,8 +16,8 @@ use crate::{
         },
     },
     task::{
-        self, Indexes, MigrateTask, ReplicateTask, SHARES, SOURCE_CREDENTIALS_DIR, TARGET_CREDENTIALS_DIR,
-        Task,
+        self, ClaimTask, Indexes, MigrateTask, ReplicateTask, SHARES, SOURCE_CREDENTIALS_DIR,
+        TARGET_CREDENTIALS_DIR, Task,
     },
 };
 
@@ -31,7 +31,7 @@ pub const MIGRATE: &str = "migrate";
 pub fn replicate(
     rule: &BucketReplicationRule,
     (source, target): (&Region, &Region),
-    options: &Options,
+    (options, cluster): (&Options, Option<&str>),
 ) -> Task {
     let spec = &rule.spec;
     let (bytes_per_second, requests_per_second) = ceilings(spec.rate_limits.as_ref());
@@ -47,6 +47,10 @@ pub fn replicate(
         plan: spec.historical_migration.enabled.then(|| paper(rule)),
         bytes_per_second,
         requests_per_second,
+        claim: cluster.map(|cluster| ClaimTask {
+            cluster: cluster.to_owned(),
+            void: rule.annotations().get(VOID_CLAIM).cloned(),
+        }),
     };
     task(rule, task::Work::Replicate(Box::new(work)))
 }

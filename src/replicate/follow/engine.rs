@@ -17,7 +17,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Compared, Config, Error, Heard, Live, Memory, MigrationProgress, Others, Progress, Session, Update,
-    dealing::Dealing, memory::period, purse::Purse,
+    dealing::Dealing,
+    memory::period,
+    purse::Purse,
+    settings::{Look, Settings},
 };
 use crate::{
     replicate::{
@@ -45,6 +48,7 @@ const A_WHILE: SignedDuration = SignedDuration::from_mins(1);
 pub(super) struct Engine {
     source: Arc<dyn ObjectStore>,
     target: Arc<dyn ObjectStore>,
+    settings: Settings,
     limits: Arc<Limits>,
     config: Config,
     source_versioning: Option<Versioning>,
@@ -77,13 +81,14 @@ impl Engine {
         released: watch::Receiver<Option<Timestamp>>,
         updates: mpsc::Sender<Update>,
     ) -> Result<(Self, Box<dyn Feed>), Error> {
-        let Session { source, target, target_at_source, listens, config, memory, others } = session;
+        let Session { source, target, target_at_source, listens, config, claimant, memory, others } = session;
         let known = memory.is_some();
         for seen in [&source, &target_at_source] {
             if same_place(&**seen, &*target, "").await? {
                 return Err(Error::SameStore(format!("what is written to bucket {}", target.bucket())));
             }
         }
+        let settings = Settings::open((&source, &target), claimant).await?;
         // Before anything is compared: what changes from here on is heard of.
         let Chosen { feed, why } = feed::choose(config.feed.clone(), listens).await?;
         tracing::info!(feed = feed.kind().name(), "{why}");
@@ -103,6 +108,7 @@ impl Engine {
             target_versioning: versioning(&*target, Side::Target).await?,
             source: paced(source),
             target: paced(target),
+            settings,
             limits,
             config,
             common: Arc::default(),
@@ -206,12 +212,16 @@ impl Engine {
         if memory.migrated.is_none() && self.config.since.is_none() {
             self.prepare().await?;
         }
+        let Look { expiry, lifecycles, notices } =
+            self.settings.look(&memory, (self.source_versioning, self.target_versioning)).await?;
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).lifecycles = lifecycles;
         let started_at = Timestamp::now();
         self.common.begin();
         // Deletes are noted in the report of a comparison: the first one makes none.
         let action =
             if self.config.deletes && self.reported.load(Relaxed) { Action::Mirror } else { Action::Copy };
-        let sweep = self.sweep(action).deletes_within(Arc::clone(&self.purse) as Arc<dyn Allowance>);
+        let sweep =
+            self.sweep(action).expiring(expiry).deletes_within(Arc::clone(&self.purse) as Arc<dyn Allowance>);
         let counted = self.current.lock().unwrap_or_else(PoisonError::into_inner).counted;
         self.set_current(Current { tally: sweep.tally(), counted });
         let report = sweep.run().await?;
@@ -240,6 +250,7 @@ impl Engine {
             source_versioning: self.source_versioning,
             target_versioning: self.target_versioning,
             feed: self.feed.clone(),
+            notices,
         })
     }
 
@@ -387,7 +398,9 @@ fn rested(live: Option<Live>, last: &Progress) -> Option<Live> {
 
 /// What was alike when it was counted, and what was settled since.
 fn migration(counted: &Counts, now: &Counts) -> MigrationProgress {
-    let settled = counted.alike + now.copied + now.overtaken;
+    // What was expired before needs no copy, and what turned out to be needs none either.
+    let expired = counted.expired_at_target.max(now.expired_at_target);
+    let settled = counted.alike + expired + now.copied + now.overtaken;
     let bytes = counted.source_bytes.saturating_sub(counted.bytes) + now.copied_bytes;
     MigrationProgress {
         objects: counted.source,

@@ -5,7 +5,10 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Config;
-use crate::replicate::sweep::{Counts, DeleteBudget, Examples};
+use crate::replicate::{
+    lifecycle::Lifecycle,
+    sweep::{Counts, DeleteBudget, Examples},
+};
 
 /// Time over which deletes are counted.
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
@@ -25,6 +28,14 @@ pub struct Memory {
     pub repaired: u64,
     pub held: Option<Held>,
     pub spent: Option<Spent>,
+    pub lifecycles: Lifecycles,
+}
+
+/// The lifecycle rules of both buckets, those too that were there once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lifecycles {
+    pub source: Lifecycle,
+    pub target: Lifecycle,
 }
 
 /// A migration that is over.
@@ -114,6 +125,7 @@ impl Memory {
             held: (counts.held > 0)
                 .then(|| self.holding(counts, examples, self.is_released(released, began), began)),
             spent: self.spent_in_hour(began),
+            lifecycles: self.lifecycles.clone(),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Two buckets in memory, kept in line.
 
+mod expiry;
+
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
@@ -57,6 +59,7 @@ fn session(source: &MemoryStore, target: &MemoryStore, memory: impl Into<Option<
         target_at_source: handle(&MemoryStore::new("b")),
         listens: Arc::new(source.clone()),
         config: config(),
+        claimant: None,
         memory: memory.into(),
         others: Arc::new(Nobody),
     }

@@ -10,8 +10,12 @@ fn rule(expires: Expires) -> LifecycleRule {
     LifecycleRule { id: "r".into(), filter, expires }
 }
 
+fn of(rule: LifecycleRule) -> Lifecycle {
+    Lifecycle::default().updated(vec![rule], Timestamp::UNIX_EPOCH)
+}
+
 fn after(days: u32) -> Lifecycle {
-    Lifecycle::new(vec![rule(Expires::After { days })])
+    of(rule(Expires::After { days }))
 }
 
 fn past(written: Option<&str>, gone: &str) -> Past<'static> {
@@ -48,7 +52,7 @@ fn c10_days_count_from_the_write_to_the_next_midnight() {
 
 #[test]
 fn c10_a_date_is_about_all_that_is_there_from_then_on() {
-    let dated = Lifecycle::new(vec![rule(Expires::On(time("2026-11-05T00:00:00Z")))]);
+    let dated = of(rule(Expires::On(time("2026-11-05T00:00:00Z"))));
     assert_eq!(dated.explains(&past(None, "2026-11-04T12:00:00Z")), Answer::No);
     assert_eq!(dated.explains(&past(Some("2026-11-05T12:00:00Z"), "2026-11-05T12:00:01Z")), Answer::Yes);
 }
@@ -57,7 +61,7 @@ fn c10_a_date_is_about_all_that_is_there_from_then_on() {
 fn c10_a_rule_is_about_what_its_filter_says() {
     let gone = past(Some("2026-01-01T00:00:00Z"), "2026-11-01T00:00:00Z");
     let with = |filter: LifecycleFilter| {
-        Lifecycle::new(vec![LifecycleRule { id: "r".into(), filter, expires: Expires::After { days: 1 } }])
+        of(LifecycleRule { id: "r".into(), filter, expires: Expires::After { days: 1 } })
     };
     let all = LifecycleFilter::default();
     for (filter, answer) in [
@@ -133,7 +137,7 @@ fn c10_what_was_asked_is_remembered_until_the_rules_change() {
         let tags = [("a".to_owned(), value.to_owned())].into();
         let filter = LifecycleFilter { tags, ..LifecycleFilter::default() };
         let rule = LifecycleRule { id: "r".into(), filter, expires: Expires::After { days: 1 } };
-        pair(Lifecycle::new(vec![rule]), Lifecycle::default())
+        pair(of(rule), Lifecycle::default())
     };
     let expiry = tagged("1");
     assert_eq!(expiry.at_source(&object, now), Answer::Ask);
@@ -143,4 +147,24 @@ fn c10_what_was_asked_is_remembered_until_the_rules_change() {
     let again = tagged("1").with_answers_of(&expiry);
     assert_eq!(again.at_source(&object, now), Answer::Yes);
     assert_eq!(tagged("2").with_answers_of(&again).at_source(&object, now), Answer::Ask);
+}
+
+#[test]
+fn c10_what_a_rule_let_go_stays_explained_when_the_rule_is_taken_away() {
+    let removed = time("2026-11-10T08:00:00Z");
+    let known = after(3).updated(Vec::new(), removed);
+    assert_eq!(known.seen()[0].until, Some(removed));
+    assert_eq!(known.updated(Vec::new(), time("2026-11-12T00:00:00Z")), known, "it went once");
+    let long_after = "2027-11-21T00:00:00Z";
+    assert_eq!(known.explains(&past(Some("2026-11-06T10:00:00Z"), long_after)), Answer::Yes);
+    assert_eq!(known.explains(&past(Some("2026-11-07T10:00:00Z"), long_after)), Answer::No, "not due then");
+    let again = known.updated(
+        vec![LifecycleRule { id: "other name".into(), ..rule(Expires::After { days: 3 }) }],
+        removed,
+    );
+    assert_eq!(again.seen().len(), 1);
+    assert_eq!(again.explains(&past(Some("2026-11-07T10:00:00Z"), long_after)), Answer::Yes);
+    let many =
+        (0..100).fold(known, |known, days| known.updated(vec![rule(Expires::After { days })], removed));
+    assert_eq!(many.seen().len(), GONE + 1);
 }

@@ -8,7 +8,8 @@ use std::{
     time::Duration,
 };
 
-use super::super::{Attribute, Complete, Copied, Difference, Error, LeftOut, Result, Settled, Skipped};
+use super::super::{Attribute, Complete, Copied, Difference, Error, Left, LeftOut, Result, Settled, Skipped};
+use crate::store::Side;
 
 /// Objects of a kind that are named; the others are counted.
 const NAMED: usize = 10;
@@ -52,6 +53,10 @@ pub struct Counts {
     pub skipped: u64,
     /// Differences left as they are: the source has not changed since before.
     pub left: u64,
+    /// Objects that the source's own lifecycle has let go, and that stay at the target: no extras.
+    pub expired_at_source: u64,
+    /// Objects that the target's own lifecycle has let go, and that are not written back: not missing.
+    pub expired_at_target: u64,
     /// Objects that could be neither copied nor deleted.
     pub failed: u64,
     /// Objects that were not deleted, since they are more than may be.
@@ -119,6 +124,15 @@ impl Counts {
     }
 }
 
+impl Counts {
+    fn expired(&mut self, lacking: Side) -> &mut u64 {
+        match lacking {
+            Side::Source => &mut self.expired_at_source,
+            Side::Target => &mut self.expired_at_target,
+        }
+    }
+}
+
 /// Counts that many tasks move.
 #[derive(Debug, Default)]
 pub struct Tally {
@@ -169,6 +183,7 @@ impl Tally {
             counts.target += complete.target;
             counts.alike += complete.alike;
             counts.extra += complete.extras.len() as u64 + complete.more_extras;
+            counts.expired_at_source += complete.left;
         });
         for extra in complete.extras.iter().take(NAMED) {
             self.name(|examples| &mut examples.extra, || extra.key.clone());
@@ -181,6 +196,7 @@ impl Tally {
             Ok(Settled::Deleted) => self.change(|counts| counts.deleted += 1),
             Ok(Settled::Overtaken) => self.change(|counts| counts.overtaken += 1),
             Ok(Settled::Skipped(Skipped::Archived)) => self.skipped(key),
+            Ok(Settled::Left(Left::Expired(side))) => self.left_for_good(side),
             Err(error) => self.failed(key, &error),
         }
     }
@@ -218,6 +234,20 @@ impl Tally {
     pub(super) fn aligned(&self, key: &str, left_out: &[LeftOut]) {
         self.change(|counts| counts.aligned += 1);
         self.lacks(key, left_out);
+    }
+
+    /// Objects that the lifecycle of the side that lacks them has let go.
+    pub(super) fn expired(&self, side: Side, objects: u64) {
+        self.change(|counts| *counts.expired(side) += objects);
+    }
+
+    /// One that was counted as a difference before that was known.
+    fn left_for_good(&self, side: Side) {
+        self.change(|counts| {
+            let differences = if side == Side::Target { &mut counts.missing } else { &mut counts.extra };
+            *differences = differences.saturating_sub(1);
+            *counts.expired(side) += 1;
+        });
     }
 
     pub(super) fn held(&self) {

@@ -1,5 +1,7 @@
 //! What the engine of buckets tells, as the API spells it, and what an earlier run told, for the engine. Pure.
 
+mod rules;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -9,9 +11,9 @@ use crate::{
         HeldDeletes, HumanDuration, LiveProgress, Migrated, MigrationPlan, MigrationProgress,
         ReplicationProgress, Share, VersionsKept,
     },
-    replicate::follow::{self, Compared, Memory, Progress, Update},
+    replicate::follow::{self, Claimant, Compared, Memory, Progress, Update},
     store::Versioning,
-    task::{ReplicateTask, StoreLocation, shortened},
+    task::{Owner, ReplicateTask, StoreLocation, shortened},
     worker::{
         draft::{TEXT, Told},
         health::Movement,
@@ -27,6 +29,21 @@ pub fn pair(work: &ReplicateTask) -> AcceptedPair {
         bucket: location.bucket.clone(),
     };
     AcceptedPair { source: bucket(&work.source), target: bucket(&work.target) }
+}
+
+/// Who claims the buckets.
+#[must_use]
+pub fn claimant(owner: &Owner, work: &ReplicateTask) -> Option<Claimant> {
+    let claim = work.claim.clone()?;
+    let end = |location: &StoreLocation| format!("{}/{}", location.region, location.bucket);
+    Some(Claimant {
+        cluster: claim.cluster,
+        uid: owner.uid.clone(),
+        name: format!("{}/{}", owner.namespace, owner.name),
+        source: end(&work.source),
+        target: end(&work.target),
+        void: claim.void,
+    })
 }
 
 /// What an earlier run knew after its last comparison.
@@ -49,6 +66,7 @@ pub fn memory(known: &Comparison) -> Memory {
             .deleted
             .as_ref()
             .map(|deleted| follow::Spent { since: deleted.since.0, objects: deleted.objects }),
+        lifecycles: rules::known(&known.lifecycle),
     }
 }
 
@@ -118,10 +136,12 @@ fn moving(progress: &Progress, plan: Option<MigrationPlan>) -> Option<Replicatio
 const MOST_FINDINGS: usize = 10;
 
 fn findings(compared: &Compared) -> Vec<Finding> {
+    let finding =
+        |reason: &str, message: &str| Finding { reason: reason.to_owned(), message: message.to_owned() };
     let failed = compared.examples.failed.iter().take(MOST_FINDINGS);
-    failed
-        .map(|failure| Finding { reason: failure.reason.to_owned(), message: failure.message.clone() })
-        .collect()
+    let failed = failed.map(|failure| finding(failure.reason, &failure.message));
+    let notices = compared.notices.iter().map(|notice| finding(notice.reason, &notice.message));
+    failed.chain(notices).collect()
 }
 
 fn comparison(compared: Compared, pair: AcceptedPair) -> Comparison {
@@ -136,8 +156,9 @@ fn comparison(compared: Compared, pair: AcceptedPair) -> Comparison {
         source_versioning,
         target_versioning,
         feed,
+        notices: _,
     } = compared;
-    let Memory { synced_until, migrated, repaired, held, spent } = memory;
+    let Memory { synced_until, migrated, repaired, held, spent, lifecycles } = memory;
     Comparison {
         pair,
         started_at: Time(started_at),
@@ -155,6 +176,8 @@ fn comparison(compared: Compared, pair: AcceptedPair) -> Comparison {
         differences: counts.missing + counts.unlike + counts.extra,
         failed: counts.failed,
         left: counts.left,
+        expired: counts.expired_at_source + counts.expired_at_target,
+        lifecycle: rules::told(&lifecycles),
         repaired,
         held: held.map(|follow::Held { since, objects, example }| HeldDeletes {
             since: Time(since),
