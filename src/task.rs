@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::api::{Addressing, Feed, ObjectStoreSpec};
+use crate::api::{Addressing, Feed, Incomplete, KeptAttributes, ObjectStoreSpec};
 
 pub use indexes::Indexes;
 
@@ -187,6 +187,9 @@ pub struct ReplicateTask {
     pub delete_percent: u8,
     /// How changes are heard of.
     pub feed: Feed,
+    /// What of objects is kept on request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<KeptAttributes>,
     /// Length of the shift.
     pub seconds: u64,
     /// What the source holds unchanged since before this moment is left as it is.
@@ -225,6 +228,9 @@ pub struct MigrateTask {
     pub plan: String,
     /// Numbers of the plan's ranges that are to be copied.
     pub ranges: Indexes,
+    /// What of objects is kept on request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<KeptAttributes>,
     /// Ceilings of one pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes_per_second: Option<u64>,
@@ -252,6 +258,9 @@ pub struct RangeDone {
     /// One of those, and what happened to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub example: Option<String>,
+    /// What its copies lack.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub incomplete: Vec<Incomplete>,
 }
 
 /// A prefix in a bucket of a region's store.

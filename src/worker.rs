@@ -6,6 +6,7 @@
 
 mod draft;
 mod health;
+mod kept;
 mod migrate;
 mod outcome;
 mod position;

@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Comparison, Credentials, FeedStatus, MigrationPlan, Observed, PlanEnded, RateLimits, ReplicationProgress,
-    RunRequest, Served, Share, WorkerSpec, comparison,
+    Comparison, Credentials, FeedStatus, Incomplete, KeptAttributes, MigrationPlan, Observed, PlanEnded,
+    RateLimits, ReplicationProgress, RunRequest, Served, Share, SkippedObjects, WorkerSpec, comparison,
 };
 
 /// Replicates a bucket's objects to a bucket in another region, in one direction. Objects of the same name at the target are overwritten.
@@ -85,6 +85,9 @@ pub struct BucketReplicationRuleSpec {
     /// What becomes of an object at the target that the source does not have.
     #[serde(default)]
     pub deletes: DeletePropagation,
+    /// What of objects is kept on request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<KeptAttributes>,
     /// How many objects an hour may be deleted at the target without being asked for.
     #[serde(default)]
     pub delete_budget: DeleteBudget,
@@ -223,6 +226,14 @@ pub struct BucketReplicationRuleStatus {
     /// What the comparisons found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counts: Option<ReplicationCounts>,
+    /// Objects that stay at the source for the time being, as the last comparison found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub skipped: Vec<SkippedObjects>,
+    /// What copies lack of their originals, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub incomplete: Vec<Incomplete>,
     /// The last request of `farshore.dev/run-requested` that was honoured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_run_request: Option<RunRequest>,
@@ -287,6 +298,10 @@ pub struct Migration {
     /// The ranges of a large history, each copied by a pod of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ranges: Option<MigrationRanges>,
+    /// What the copies lack that the ranges' pods made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub incomplete: Vec<Incomplete>,
     /// When all were at the target, as a comparison of both buckets proved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Time>,

@@ -7,7 +7,10 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AcceptedPair, FailureSide, HumanDuration, Measure, observed::told_anew};
+use super::{
+    AcceptedPair, AttributesCompared, FailureSide, HumanDuration, Incomplete, Measure, SkippedObjects,
+    observed::told_anew,
+};
 
 /// Reason of a worker that found both ends of its rule to be one store (`C06`).
 pub const SAME_STORE: &str = "SameStore";
@@ -54,6 +57,17 @@ pub struct Comparison {
     /// Objects written before the rule was created that were left as they are.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub left: u64,
+    /// Objects that stay at the source for the time being.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub skipped: Vec<SkippedObjects>,
+    /// What copies lack, by this run and those before it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub incomplete: Vec<Incomplete>,
+    /// When the attributes of all objects were compared last, and nothing failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<AttributesCompared>,
     /// Deletes that are held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<HeldDeletes>,

@@ -1,8 +1,10 @@
 //! Keeps a bucket in line with another: compares both again and again, as often as listing them may cost.
 
+mod attributes;
 mod claim;
 mod dealing;
 mod engine;
+mod looking;
 mod memory;
 mod others;
 mod purse;
@@ -19,6 +21,7 @@ use super::{
     sweep::{Counts, Examples},
 };
 use crate::store::{Listens, ObjectStore, Side, Versioning};
+pub use attributes::{AllLooked, Attributes};
 pub use claim::Claimant;
 pub use memory::{Held, Lifecycles, Memory, Migrated, Spent};
 pub use others::{Nobody, Others};
@@ -55,6 +58,8 @@ pub struct Config {
     pub bytes_per_second: Option<u64>,
     /// Ceiling of requests a second over both stores; `None` = no ceiling.
     pub requests_per_second: Option<u32>,
+    /// What is kept of objects.
+    pub attributes: Attributes,
     /// How changes are heard of.
     pub feed: feed::Choice,
     /// Least time from one comparison to the next.

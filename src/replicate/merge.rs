@@ -75,7 +75,10 @@ pub struct Merge {
 pub enum Step {
     Difference(Difference),
     /// At both, of the same size and ETag. Told only where that was asked for.
-    Alike(Listed),
+    Alike {
+        source: Listed,
+        target: Listed,
+    },
     /// Both sides were listed to the end. No step follows.
     Complete(Complete),
 }
@@ -151,9 +154,9 @@ impl Merge {
         }
         match (source, target) {
             (Some(source), None) => Some(Step::Difference(Difference::Missing(source))),
-            (Some(source), Some(_)) if alike => {
+            (Some(source), Some(target)) if alike => {
                 self.seen.alike += 1;
-                self.tells_alike.then_some(Step::Alike(source))
+                self.tells_alike.then_some(Step::Alike { source, target })
             }
             (Some(source), Some(target)) => Some(Step::Difference(Difference::Unlike { source, target })),
             (None, Some(extra)) if self.leaves.as_ref().is_some_and(|leaves| leaves(&extra)) => {

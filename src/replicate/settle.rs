@@ -4,10 +4,16 @@ mod busy;
 mod expired;
 mod handled;
 mod known;
+mod lacks;
+mod looks;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use self::{busy::Busy, handled::Handled, known::KnownAlike};
+pub use self::{
+    lacks::{Lack, Lacks},
+    looks::{Looks, Newer, Seen},
+};
 use super::{
     Attribute, Copied, Copier, CopyRequest, Error, Keep, LeftOut, Outcome, Result, Skipped,
     lifecycle::Expiry, listing::Listing,
@@ -31,6 +37,8 @@ pub struct Common {
     busy: Busy,
     handled: Handled,
     expiry: Mutex<Arc<Expiry>>,
+    seen: Seen,
+    lacks: Mutex<Lacks>,
 }
 
 impl Common {
@@ -41,6 +49,21 @@ impl Common {
 
     fn expiry(&self) -> Arc<Expiry> {
         Arc::clone(&self.expiry.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whose attributes were looked at.
+    pub(super) fn seen(&self) -> &Seen {
+        &self.seen
+    }
+
+    /// What the copies lack that were made since it was asked last.
+    #[must_use]
+    pub fn take_lacks(&self) -> Lacks {
+        std::mem::take(&mut *self.lacks.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn note(&self, note: impl FnOnce(&mut Lacks)) {
+        note(&mut self.lacks.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -96,7 +119,10 @@ impl Settler {
     pub(super) async fn align(&self, key: &str) -> Result<Vec<LeftOut>> {
         let _held = self.common.busy.hold(key).await;
         match self.copier.update(&self.request(key, None)).await? {
-            Outcome::Copied(copied) => Ok(copied.left_out),
+            Outcome::Copied(copied) => {
+                self.common.note(|lacks| lacks.note_copy(key, &copied));
+                Ok(copied.left_out)
+            }
             Outcome::Gone | Outcome::Changed | Outcome::Skipped(_) => Ok(Vec::new()),
         }
     }
@@ -110,6 +136,20 @@ impl Settler {
     /// From now on all who share know what the lifecycles of both buckets let go.
     pub(super) fn expiring(&self, expiry: Arc<Expiry>) {
         *self.common.expiry.lock().unwrap_or_else(PoisonError::into_inner) = expiry;
+    }
+
+    /// True if the attributes of an object of the same content are to be compared.
+    pub(super) fn wants(&self, looks: &Looks, source: &Listed, target: &Listed) -> bool {
+        self.common.seen.wants(looks, source, target)
+    }
+
+    /// What became of an object whose attributes were to be compared.
+    pub(super) fn looked_at(&self, source: &Listed, settled: bool) {
+        if settled {
+            self.common.seen.settled(source);
+        } else {
+            self.common.seen.failed_at(&source.key);
+        }
     }
 
     /// True for a pair that differs in nothing but the `ETag`, as an earlier copy did.
@@ -229,6 +269,7 @@ impl Settler {
                 Err(misspelt(Side::Target, &self.target, key))
             }
             Outcome::Copied(copied) => {
+                self.common.note(|lacks| lacks.note_copy(key, &copied));
                 if copied.source_etag != copied.target_etag {
                     self.common.known.insert(key, &copied.source_etag, &copied.target_etag);
                 }

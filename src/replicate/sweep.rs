@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::{
-    Common, Copier, Error, Keep, KeyRange, Result, Settled, Settler,
+    Common, Copier, Error, Keep, KeyRange, Looks, Result, Settled, Settler,
     lifecycle::{Answer, Expiry},
     listing::Listing,
     merge::{Difference, Merge, Step},
@@ -68,7 +68,7 @@ pub struct Sweep {
     since: Option<Timestamp>,
     within: Option<KeyRange>,
     samples: Option<Arc<Samples>>,
-    attributes: bool,
+    looks: Looks,
     tally: Arc<Tally>,
 }
 
@@ -111,7 +111,7 @@ impl Sweep {
             since: None,
             within: None,
             samples: None,
-            attributes: false,
+            looks: Looks::None,
             tally,
         }
     }
@@ -132,7 +132,13 @@ impl Sweep {
     /// nothing is to be written. That costs a HEAD on each side for every object.
     #[must_use]
     pub fn with_attributes(self, attributes: bool) -> Self {
-        Self { attributes, ..self }
+        self.looking_at(if attributes { Looks::All } else { Looks::None })
+    }
+
+    /// The same, of some.
+    #[must_use]
+    pub fn looking_at(self, looks: Looks) -> Self {
+        Self { looks, ..self }
     }
 
     /// Shares what is known of pairs of objects, and who is at work on which key, with other sweeps and feeds of
@@ -251,7 +257,7 @@ impl Sweep {
         tasks: &mpsc::Sender<Task>,
         abreast: usize,
     ) -> Result<Option<Extras>> {
-        let mut merge = self.merge(&range).telling_alike(self.attributes);
+        let mut merge = self.merge(&range).telling_alike(self.looks != Looks::None);
         if self.samples.is_some() {
             merge = merge.sampled(Sampler::new(range.until.clone()));
         }
@@ -272,7 +278,10 @@ impl Sweep {
                         hand_over(tasks, Task::Copy(difference)).await;
                     }
                 }
-                Step::Alike(source) => hand_over(tasks, Task::Look(source)).await,
+                Step::Alike { source, target } if self.is_looked_at(&source, &target) => {
+                    hand_over(tasks, Task::Look(source)).await;
+                }
+                Step::Alike { .. } => {}
                 Step::Complete(complete) => break complete,
             }
         };
@@ -296,6 +305,10 @@ impl Sweep {
 
     fn is_left(&self, difference: &Difference) -> bool {
         let (Difference::Missing(source) | Difference::Unlike { source, .. }) = difference;
+        self.is_from_before(source)
+    }
+
+    fn is_from_before(&self, source: &Listed) -> bool {
         self.since.is_some_and(|since| source.modified < since)
     }
 
@@ -303,6 +316,10 @@ impl Sweep {
     fn is_expired(&self, difference: &Difference) -> bool {
         let expired = |missing| self.settler.expired(Side::Target, missing) == Answer::Yes;
         matches!(difference, Difference::Missing(missing) if expired(missing))
+    }
+
+    fn is_looked_at(&self, source: &Listed, target: &Listed) -> bool {
+        !self.is_from_before(source) && self.settler.wants(&self.looks, source, target)
     }
 
     fn merge(&self, range: &KeyRange) -> Merge {
@@ -335,28 +352,30 @@ impl Sweep {
                 self.note(&source.key, self.settler.bring(&source).await)
             }
             Task::Delete(extra) => self.note(&extra.key, self.settler.remove(&extra).await),
-            Task::Look(source) => self.align(&source.key).await,
+            Task::Look(source) => self.look(&source).await,
+        }
+    }
+
+    async fn look(&self, source: &Listed) -> Result<()> {
+        let looked = self.align(&source.key).await;
+        self.settler.looked_at(source, looked.is_ok());
+        match looked {
+            Ok(()) => Ok(()),
+            Err(error) => self.note(&source.key, Err(error)),
         }
     }
 
     async fn align(&self, key: &str) -> Result<()> {
-        match self.settler.differences(key).await {
-            // Another content, by now: the next sweep's.
-            Ok(None) => Ok(()),
-            Ok(Some(differences)) if differences.is_empty() => Ok(()),
-            Ok(Some(differences)) => {
-                self.tally.unlike_in(key, differences);
-                if self.action == Action::Compare {
-                    return Ok(());
-                }
-                match self.settler.align(key).await {
-                    Ok(left_out) => self.tally.aligned(key, &left_out),
-                    Err(error) => return self.note(key, Err(error)),
-                }
-                Ok(())
-            }
-            Err(error) => self.note(key, Err(error)),
+        let differences = match self.settler.differences(key).await? {
+            Some(differences) if !differences.is_empty() => differences,
+            // Alike; or of another content, by now: the next sweep's.
+            _ => return Ok(()),
+        };
+        self.tally.unlike_in(key, differences);
+        if self.action != Action::Compare {
+            self.tally.aligned(key, &self.settler.align(key).await?);
         }
+        Ok(())
     }
 
     fn note(&self, key: &str, settled: Result<Settled>) -> Result<()> {

@@ -8,11 +8,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{
     Error, Start,
     health::{self, Health, Movement},
-    stores,
+    kept, stores,
 };
 use crate::{
     replicate::{
-        Common, follow,
+        Common, Keep, follow,
         pace::{self, TICK},
         plan::{Plan, PlannedRange},
         sweep::{Action, Effort, Report, Sweep},
@@ -43,6 +43,7 @@ pub async fn run(start: &Start, work: &MigrateTask) -> Result<RangeDone, Error> 
     };
     let source = open(&work.source, &start.mounts.source, Side::Source)?;
     let target = open(&work.target, &start.mounts.target, Side::Target)?;
+    let (keep, common) = (kept::keep(work.attributes.as_ref()), Arc::<Common>::default());
     let health = Health::every(STUCK_AFTER);
     let movement = || {
         let usage = limits.usage();
@@ -51,7 +52,7 @@ pub async fn run(start: &Start, work: &MigrateTask) -> Result<RangeDone, Error> 
     // The first process of a container is not ended by the signal itself.
     let mut terminated = signal(SignalKind::terminate()).map_err(|e| Error::Broken(e.to_string()))?;
     let report = tokio::select! {
-        report = copy(&source, &target, &planned) => report?,
+        report = copy((&source, &target), (&planned, &keep), &common) => report?,
         broken = health::serve(health.clone(), start.listen) => return Err(broken),
         _ = terminated.recv() => return Err(Error::Terminated),
         () = pace::until_stuck(STUCK_AFTER, || Some(movement())) => {
@@ -59,7 +60,8 @@ pub async fn run(start: &Start, work: &MigrateTask) -> Result<RangeDone, Error> 
         }
         () = follow_movement(&health, &limits) => return Err(Error::Broken("nothing was followed".to_owned())),
     };
-    let done = done(range, &planned, &report, limits.usage().lists);
+    let incomplete = kept::incomplete(&common.take_lacks());
+    let done = RangeDone { incomplete, ..done(range, &planned, &report, limits.usage().lists) };
     tracing::info!(?done, "copied");
     Ok(done)
 }
@@ -80,17 +82,17 @@ fn planned(start: &Start, work: &MigrateTask) -> Result<(u32, PlannedRange), Err
 
 /// Repeats what fails, with pauses: a store that is down for a moment costs no attempt of the pod.
 async fn copy(
-    source: &Arc<dyn ObjectStore>,
-    target: &Arc<dyn ObjectStore>,
-    planned: &PlannedRange,
+    (source, target): (&Arc<dyn ObjectStore>, &Arc<dyn ObjectStore>),
+    (planned, keep): (&PlannedRange, &Keep),
+    common: &Arc<Common>,
 ) -> Result<Report, Error> {
-    let common = Arc::<Common>::default();
     let (mut copied, mut failures) = (0, 0);
     loop {
         let side = |store: &Arc<dyn ObjectStore>| (Arc::clone(store), String::new());
         let sweep = Sweep::new(side(source), side(target), Action::Copy, Effort::default())
+            .keep(keep.clone())
             .within(planned.range.clone())
-            .sharing(Arc::clone(&common));
+            .sharing(Arc::clone(common));
         let swept = sweep.run().await;
         let pause = pace::pause(failures);
         failures += 1;
@@ -145,5 +147,6 @@ fn done(range: u32, planned: &PlannedRange, report: &Report, lists: u64) -> Rang
         failed: report.counts.failed,
         example: example
             .map(|failure| shortened(&format!("{}: {}", failure.reason, failure.message), EXAMPLE)),
+        incomplete: Vec::new(),
     }
 }

@@ -12,7 +12,7 @@ use self::pods::Pods;
 use super::{
     Error, Start,
     health::Health,
-    report,
+    kept, report,
     run::{self, Lasting},
     stores,
 };
@@ -109,6 +109,7 @@ fn session(
             delete_count: work.delete_count,
             delete_percent: work.delete_percent,
             since: work.since,
+            attributes: kept::attributes(work.attributes.as_ref()),
             bytes_per_second: work.bytes_per_second,
             requests_per_second: work.requests_per_second,
             feed: match work.feed {

@@ -18,6 +18,7 @@ mod input;
 #[allow(dead_code, reason = "other tests need the rest")]
 #[path = "../support/cluster.rs"]
 mod installed;
+mod keeping;
 mod migrating;
 mod outage;
 mod starting;

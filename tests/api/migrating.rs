@@ -63,7 +63,7 @@ async fn plan(world: &World, live: &Job) -> String {
     name
 }
 
-async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Result<T, String>) -> T {
+pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Result<T, String>) -> T {
     let start = Instant::now();
     loop {
         match ask().await {
@@ -83,7 +83,7 @@ async fn jobs(world: &World, work: &str) -> Vec<Job> {
     jobs
 }
 
-async fn until_job(world: &World, work: &str, what: &str, holds: impl Fn(&Job) -> bool) -> Job {
+pub async fn until_job(world: &World, work: &str, what: &str, holds: impl Fn(&Job) -> bool) -> Job {
     until(what, async || {
         let jobs = jobs(world, work).await;
         let found = jobs.iter().find(|job| holds(job)).cloned();

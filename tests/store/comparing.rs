@@ -42,7 +42,7 @@ async fn run(mut merge: Merge) -> Result<(Vec<Difference>, Complete), Error> {
     loop {
         match merge.next().await? {
             Step::Difference(difference) => differences.push(difference),
-            Step::Alike(listed) => panic!("nobody asked for {}", listed.key),
+            Step::Alike { source, .. } => panic!("nobody asked for {}", source.key),
             Step::Complete(complete) => return Ok((differences, complete)),
         }
     }

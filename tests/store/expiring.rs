@@ -6,7 +6,9 @@ use bytes::Bytes;
 use farshore::{
     replicate::{
         feed::Choice,
-        follow::{Claimant, Compared, Config, Error, Memory, Nobody, Session, Strings, Update, run},
+        follow::{
+            Attributes, Claimant, Compared, Config, Error, Memory, Nobody, Session, Strings, Update, run,
+        },
         sweep::Counts,
     },
     store::{
@@ -37,7 +39,7 @@ async fn fill(store: &S3Store, prefix: &str) {
     }
 }
 
-struct Run {
+pub struct Run {
     updates: mpsc::Receiver<Update>,
     hand_over: CancellationToken,
     task: tokio::task::JoinHandle<Result<(), Error>>,
@@ -45,11 +47,21 @@ struct Run {
 }
 
 fn start(source: &S3Store, target: &S3Store, claimant: Option<Claimant>, memory: Option<Memory>) -> Run {
+    begin((source, target), Attributes::default(), claimant, memory)
+}
+
+pub fn begin(
+    (source, target): (&S3Store, &S3Store),
+    attributes: Attributes,
+    claimant: Option<Claimant>,
+    memory: Option<Memory>,
+) -> Run {
     let config = Config {
         deletes: true,
         delete_count: 5,
         delete_percent: 10,
         since: None,
+        attributes,
         bytes_per_second: None,
         requests_per_second: None,
         feed: Choice::Poll,
@@ -75,7 +87,7 @@ fn start(source: &S3Store, target: &S3Store, claimant: Option<Claimant>, memory:
 }
 
 impl Run {
-    async fn next(&mut self) -> Compared {
+    pub async fn next(&mut self) -> Compared {
         loop {
             match tokio::time::timeout(Duration::from_secs(30), self.updates.recv()).await.unwrap() {
                 Some(Update::Compared(compared)) => return *compared,
@@ -87,7 +99,7 @@ impl Run {
         }
     }
 
-    async fn until(&mut self, holds: impl Fn(&Counts) -> bool) -> Compared {
+    pub async fn until(&mut self, holds: impl Fn(&Counts) -> bool) -> Compared {
         for _ in 0..20 {
             let compared = self.next().await;
             if holds(&compared.counts) {
@@ -106,7 +118,7 @@ impl Run {
         last
     }
 
-    async fn end(self) {
+    pub async fn end(self) {
         self.hand_over.cancel();
         self.task.await.unwrap().unwrap();
     }

@@ -13,6 +13,7 @@ mod exact_for_real;
 mod expiring;
 mod faults;
 mod feeds;
+mod keeping;
 mod killed;
 mod latin;
 #[path = "../support/link.rs"]

@@ -37,7 +37,7 @@ fn c04_a_plan_leads_to_an_indexed_job_that_is_told_no_token_and_shares_the_ceili
 }
 
 /// The history's Job as it was made, with this status.
-fn migrating(photos: &BucketReplicationRule, status: &str) -> JobView {
+pub(super) fn migrating(photos: &BucketReplicationRule, status: &str) -> JobView {
     let decision = decided(photos, &observed(vec![serving(photos)]), accepted());
     let mut job = decision.beside.expect("a Job for the history").job;
     job.status = Some(read(status));

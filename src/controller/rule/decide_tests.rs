@@ -355,5 +355,7 @@ fn p01_what_is_refused_is_stalled_and_its_worker_ends() {
     assert_eq!(told(&other, READY), is("False", "OtherRegion"));
 }
 
+#[path = "kept_tests.rs"]
+mod kept;
 #[path = "decide_migration_tests.rs"]
 mod migrating;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::incomplete::told_by_pods;
 use crate::{
     api::{Migration, MigrationPlan, MigrationRanges, Share},
     controller::jobs::{Indexed, JobState, JobView, PodView},
@@ -35,6 +36,7 @@ pub fn by_ranges(
     let mut ranges = known.map_or_else(|| first(plan), |(_, ranges)| ranges.clone());
     let (mut objects, mut bytes) =
         known.map_or((plan.objects, plan.bytes), |(old, _)| (old.objects, old.bytes));
+    let mut incomplete = known.map(|(old, _)| old.incomplete.clone()).unwrap_or_default();
     let (mut done, mut failed) = (listed(&ranges.done), listed(&ranges.failed));
     let mut hopeless = false;
     for (job, its) in of_plan(plan, jobs) {
@@ -49,6 +51,7 @@ pub fn by_ranges(
         ranges.objects_failed = ranges.objects_failed.max(told.clone().map(|done| done.failed).sum());
         ranges.example = ranges.example.or_else(|| told.clone().find_map(|done| done.example.clone()));
         ranges.failure = ranges.failure.or_else(|| failure(job));
+        incomplete = told_by_pods(&incomplete, told.flat_map(|done| &done.incomplete));
         // Another Job would fare no better.
         let nothing_done = its.completed.is_empty() && struck.is_empty();
         hopeless |= has_failed(job) && (job.failed_with(ExitCode::Permanent) || nothing_done);
@@ -65,7 +68,7 @@ pub fn by_ranges(
     // All is known to be there only when both buckets were compared.
     let percent = objects.percent().min(bytes.percent()).min(99);
     let percent = percent.max(old.map_or(0, |old| old.percent));
-    Some(Migration { percent, objects, bytes, ranges: Some(ranges), completed_at: None })
+    Some(Migration { percent, objects, bytes, ranges: Some(ranges), incomplete, completed_at: None })
 }
 
 fn first(plan: &MigrationPlan) -> MigrationRanges {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
-use super::{migration::by_ranges, observe::Observed};
+use super::{incomplete::incomplete, migration::by_ranges, observe::Observed};
 use crate::{
     api::{
         AcceptedPair, BucketReplicationRule, BucketReplicationRuleStatus, Comparison, Migrated, Migration,
@@ -102,6 +102,7 @@ impl<'a> View<'a> {
         said.extend([told, self.in_sync(current), self.deletion_held()]);
         said.extend(findings::condition(*rule, self.is_measured()));
         let generation = rule.metadata.generation;
+        let incomplete = incomplete(rule.spec.attributes.as_ref(), *known, migration.as_ref());
         let synced = known.and_then(|cycle| cycle.synced_until.clone());
         let status = BucketReplicationRuleStatus {
             observed_generation: generation,
@@ -113,6 +114,8 @@ impl<'a> View<'a> {
             live_time_point: self.live_time_point().filter(|_| current),
             feed: known.and_then(|cycle| cycle.feed.clone()).or_else(|| old.feed.clone()),
             counts: known.map(counts).or_else(|| old.counts.clone()),
+            skipped: known.map_or_else(|| old.skipped.clone(), |cycle| cycle.skipped.clone()),
+            incomplete,
             last_run_request: honoured(*rule, &observed.jobs),
             observed: None,
             conditions: conditions(rule.conditions(), generation, eye.now, said),
@@ -140,7 +143,14 @@ impl<'a> View<'a> {
         let all = |total| Share { total, done: total };
         if let Some(Migrated { at, objects, bytes }) = self.known.and_then(|cycle| cycle.migrated.clone()) {
             let (objects, bytes) = (all(objects), all(bytes));
-            return Some(Migration { percent: 100, objects, bytes, ranges: None, completed_at: Some(at) });
+            return Some(Migration {
+                percent: 100,
+                objects,
+                bytes,
+                ranges: None,
+                incomplete: old.map(|old| old.incomplete).unwrap_or_default(),
+                completed_at: Some(at),
+            });
         }
         let progress = self.rule.observed().and_then(|report| report.progress.as_ref());
         let plan = progress.and_then(|progress| progress.plan.as_ref());
@@ -152,6 +162,7 @@ impl<'a> View<'a> {
             percent: percent.max(by_ranges.as_ref().or(old.as_ref()).map_or(0, |earlier| earlier.percent)),
             objects: told.objects,
             bytes: told.bytes,
+            incomplete: by_ranges.as_ref().map(|by_ranges| by_ranges.incomplete.clone()).unwrap_or_default(),
             ranges: by_ranges.and_then(|by_ranges| by_ranges.ranges),
             completed_at: None,
         })

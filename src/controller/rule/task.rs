@@ -42,6 +42,7 @@ pub fn replicate(
         delete_count: spec.delete_budget.count.into(),
         delete_percent: spec.delete_budget.percent,
         feed: spec.feed,
+        attributes: spec.attributes.clone(),
         seconds: shift(rule, options).as_secs(),
         since: rule.creation_timestamp().map(|at| at.0).filter(|_| !spec.historical_migration.enabled),
         plan: spec.historical_migration.enabled.then(|| paper(rule)),
@@ -75,6 +76,7 @@ pub fn migrate(
         target: location(target, &spec.target.bucket, ""),
         plan: plan.hash.clone(),
         ranges: ranges.clone(),
+        attributes: spec.attributes.clone(),
         bytes_per_second: bytes.map(|bytes| part(bytes, pods)),
         requests_per_second: requests
             .map(|requests| u32::try_from(part(requests.into(), pods)).unwrap_or(requests)),

@@ -89,7 +89,8 @@ impl Copier {
         }
         left_out.extend(self.touch(key, &wanted, &unlike).await?);
         let put = PutReply { etag: there.etag.clone(), version: there.version.clone() };
-        Ok(Some(copied(put, left_out)))
+        let copied = copied(put, left_out);
+        Ok(Some(if unlike.is_nothing() { copied } else { self.seen(key, &wanted, copied).await }))
     }
 
     /// What differs between two objects of the same size and ETag; `None` where either is gone, or they are of

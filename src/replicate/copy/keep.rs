@@ -68,7 +68,8 @@ pub enum Created {
     /// Kept where the target is `MinIO`, which then tells nobody of the write: whoever waits for the
     /// target's events does not see replicas.
     AsReplica,
-    /// Noted under this name among the target's user metadata, which is one more than the source's.
+    /// Noted under this name among the target's user metadata, which is one more than the source's. An object that
+    /// has it at the source keeps it as it is.
     InMetadata(String),
 }
 
@@ -221,7 +222,12 @@ impl Copier {
         match &self.keep.created {
             Created::New => None,
             Created::InMetadata(name) => {
-                options.attributes.metadata.insert(name.to_lowercase(), info.modified.to_string());
+                // A copy of a copy tells of the original; and two buckets that are both written come to rest.
+                options
+                    .attributes
+                    .metadata
+                    .entry(name.to_lowercase())
+                    .or_insert_with(|| info.modified.to_string());
                 None
             }
             Created::AsReplica => {

@@ -14,7 +14,8 @@ impl Copier {
             return copied;
         }
         let mut unseen = Vec::new();
-        for attribute in asked(wanted) {
+        let known: Vec<_> = copied.left_out.iter().map(|lacks| lacks.attribute).collect();
+        for attribute in asked(wanted).filter(|attribute| !known.contains(attribute)) {
             match self.found.why_refused(attribute) {
                 // Found out by another copy since this one began.
                 Some(why) => copied.left_out.push(LeftOut::new(attribute, why)),

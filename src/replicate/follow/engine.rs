@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     replicate::{
-        Common,
+        Common, Looks,
         feed::{self, Chosen, Feed, FeedKind},
         live::{self, Event},
         pace::{self, TICK, jittered},
@@ -46,16 +46,16 @@ const ASK: Duration = Duration::from_mins(2);
 const A_WHILE: SignedDuration = SignedDuration::from_mins(1);
 
 pub(super) struct Engine {
-    source: Arc<dyn ObjectStore>,
-    target: Arc<dyn ObjectStore>,
+    pub(super) source: Arc<dyn ObjectStore>,
+    pub(super) target: Arc<dyn ObjectStore>,
     settings: Settings,
     limits: Arc<Limits>,
-    config: Config,
+    pub(super) config: Config,
     source_versioning: Option<Versioning>,
     target_versioning: Option<Versioning>,
-    common: Arc<Common>,
+    pub(super) common: Arc<Common>,
     purse: Arc<Purse>,
-    memory: Arc<Mutex<Memory>>,
+    pub(super) memory: Arc<Mutex<Memory>>,
     live: Mutex<Live>,
     feed: Heard,
     current: Mutex<Current>,
@@ -64,6 +64,8 @@ pub(super) struct Engine {
     reported: AtomicBool,
     others: Arc<dyn Others>,
     waiting: AtomicBool,
+    /// When the last comparison began.
+    pub(super) last: Mutex<Option<Timestamp>>,
 }
 
 /// The comparison under way.
@@ -121,6 +123,7 @@ impl Engine {
             reported: AtomicBool::new(known),
             others,
             waiting: AtomicBool::new(false),
+            last: Mutex::default(),
         };
         Ok((engine, feed))
     }
@@ -220,8 +223,10 @@ impl Engine {
         // Deletes are noted in the report of a comparison: the first one makes none.
         let action =
             if self.config.deletes && self.reported.load(Relaxed) { Action::Mirror } else { Action::Copy };
-        let sweep =
-            self.sweep(action).expiring(expiry).deletes_within(Arc::clone(&self.purse) as Arc<dyn Allowance>);
+        let looks = self.begin_looks(started_at);
+        let all = looks == Looks::All;
+        let sweep = self.sweep(action).expiring(expiry).looking_at(looks);
+        let sweep = sweep.deletes_within(Arc::clone(&self.purse) as Arc<dyn Allowance>);
         let counted = self.current.lock().unwrap_or_else(PoisonError::into_inner).counted;
         self.set_current(Current { tally: sweep.tally(), counted });
         let report = sweep.run().await?;
@@ -234,7 +239,8 @@ impl Engine {
         let memory = {
             let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
             *memory = memory.after(seen, released, (started_at, dealt_with_until), &self.config);
-            memory.clone()
+            self.end_looks(&mut memory, started_at, all);
+            self.remembered(&memory)
         };
         if memory.migrated.is_some() {
             self.set_current(Current { tally: sweep.tally(), counted: None });
@@ -310,7 +316,10 @@ impl Engine {
     fn sweep(&self, action: Action) -> Sweep {
         let side = |store: &Arc<dyn ObjectStore>| (Arc::clone(store), String::new());
         let sweep = Sweep::new(side(&self.source), side(&self.target), action, Effort::default());
-        sweep.sharing(Arc::clone(&self.common)).leaves_before(self.config.since)
+        sweep
+            .keep(self.config.attributes.keep.clone())
+            .sharing(Arc::clone(&self.common))
+            .leaves_before(self.config.since)
     }
 
     fn set_current(&self, current: Current) {

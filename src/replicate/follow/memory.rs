@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::Config;
+use super::{AllLooked, Config};
 use crate::replicate::{
+    Lacks,
     lifecycle::Lifecycle,
     sweep::{Counts, DeleteBudget, Examples},
 };
@@ -28,6 +29,10 @@ pub struct Memory {
     pub repaired: u64,
     pub held: Option<Held>,
     pub spent: Option<Spent>,
+    /// What copies lack.
+    pub lacks: Lacks,
+    /// When all objects were looked at for their attributes, and none failed that was not looked at again.
+    pub looked: Option<AllLooked>,
     pub lifecycles: Lifecycles,
 }
 
@@ -126,6 +131,8 @@ impl Memory {
                 .then(|| self.holding(counts, examples, self.is_released(released, began), began)),
             spent: self.spent_in_hour(began),
             lifecycles: self.lifecycles.clone(),
+            lacks: self.lacks.clone(),
+            looked: self.looked.clone(),
         }
     }
 
@@ -160,6 +167,7 @@ mod tests {
             delete_count: 10,
             delete_percent: 10,
             since: None,
+            attributes: super::super::Attributes::default(),
             bytes_per_second: None,
             requests_per_second: None,
             feed: crate::replicate::feed::Choice::Poll,

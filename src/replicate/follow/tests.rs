@@ -1,5 +1,6 @@
 //! Two buckets in memory, kept in line.
 
+mod attributes;
 mod expiry;
 
 use std::collections::BTreeSet;
@@ -30,6 +31,7 @@ fn config() -> Config {
         delete_count: 5,
         delete_percent: 10,
         since: None,
+        attributes: Attributes::default(),
         bytes_per_second: None,
         requests_per_second: None,
         feed: Choice::Poll,
@@ -66,12 +68,16 @@ fn session(source: &MemoryStore, target: &MemoryStore, memory: impl Into<Option<
 }
 
 fn start(source: MemoryStore, target: MemoryStore, memory: impl Into<Option<Memory>>) -> Run {
+    start_session(session(&source, &target, memory), source, target)
+}
+
+fn start_session(session: Session, source: MemoryStore, target: MemoryStore) -> Run {
     let (tell, updates) = mpsc::channel(64);
     let (release, released) = watch::channel(None);
     let (now, run_now) = mpsc::channel(1);
     let hand_over = CancellationToken::new();
     let strings = Strings { run_now, released, hand_over: hand_over.clone(), updates: tell };
-    let task = tokio::spawn(run(session(&source, &target, memory), strings));
+    let task = tokio::spawn(run(session, strings));
     Run { source, target, updates, release, now, hand_over, task }
 }
 
@@ -411,13 +417,7 @@ async fn c01_c03_c18_what_a_feed_tells_goes_over_at_once_and_its_deletes_draw_on
     let mut session = session(&source, &target, Memory::default());
     // Comparisons are far apart: what goes over here, the feed has told.
     session.config = Config { feed: Choice::Listen, least_period: Duration::from_mins(10), ..config() };
-    let (tell, updates) = mpsc::channel(64);
-    let (release, released) = watch::channel(None);
-    let (now, run_now) = mpsc::channel(1);
-    let hand_over = CancellationToken::new();
-    let strings = Strings { run_now, released, hand_over: hand_over.clone(), updates: tell };
-    let task = tokio::spawn(run(session, strings));
-    let mut run = Run { source, target, updates, release, now, hand_over, task };
+    let mut run = start_session(session, source, target);
     run.until("compare once", |_| true).await;
     put(&run.source, 77, "v1").await;
     for key in 0..20 {

@@ -7,16 +7,20 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::{
     api::{
-        AcceptedBucket, AcceptedPair, BucketReplicationRule, Comparison, DeletedInHour, FeedStatus, Finding,
-        HeldDeletes, HumanDuration, LiveProgress, Migrated, MigrationPlan, MigrationProgress,
-        ReplicationProgress, Share, VersionsKept,
+        AcceptedBucket, AcceptedPair, AttributesCompared, BucketReplicationRule, Comparison, DeletedInHour,
+        FeedStatus, Finding, HeldDeletes, HumanDuration, LiveProgress, Migrated, MigrationPlan,
+        MigrationProgress, ReplicationProgress, Share, SkippedObjects, VersionsKept,
     },
-    replicate::follow::{self, Claimant, Compared, Memory, Progress, Update},
+    replicate::{
+        follow::{self, Claimant, Compared, Memory, Progress, Update},
+        sweep::{Counts, Examples},
+    },
     store::Versioning,
     task::{Owner, ReplicateTask, StoreLocation, shortened},
     worker::{
         draft::{TEXT, Told},
         health::Movement,
+        kept,
         outcome::failure_side,
     },
 };
@@ -67,6 +71,11 @@ pub fn memory(known: &Comparison) -> Memory {
             .as_ref()
             .map(|deleted| follow::Spent { since: deleted.since.0, objects: deleted.objects }),
         lifecycles: rules::known(&known.lifecycle),
+        lacks: kept::lacks(&known.incomplete),
+        looked: known
+            .attributes
+            .as_ref()
+            .map(|all| follow::AllLooked { at: all.at.0, asked: all.asked.clone() }),
     }
 }
 
@@ -150,7 +159,7 @@ fn comparison(compared: Compared, pair: AcceptedPair) -> Comparison {
         completed_at,
         period,
         counts,
-        examples: _,
+        examples,
         dealt_with_until,
         memory,
         source_versioning,
@@ -158,7 +167,7 @@ fn comparison(compared: Compared, pair: AcceptedPair) -> Comparison {
         feed,
         notices: _,
     } = compared;
-    let Memory { synced_until, migrated, repaired, held, spent, lifecycles } = memory;
+    let Memory { synced_until, migrated, repaired, held, spent, lacks, looked, lifecycles } = memory;
     Comparison {
         pair,
         started_at: Time(started_at),
@@ -185,10 +194,24 @@ fn comparison(compared: Compared, pair: AcceptedPair) -> Comparison {
             example: example.map(|key| shortened(&key, TEXT)),
         }),
         deleted: spent.map(deleted),
+        skipped: skipped(&counts, &examples),
+        incomplete: kept::incomplete(&lacks),
+        attributes: looked
+            .map(|follow::AllLooked { at, asked }| AttributesCompared { at: whole_second(at), asked }),
         feed: Some(FeedStatus { kind: feed.kind.name().to_owned(), why: shortened(&feed.why, TEXT) }),
         source_versions: versions(source_versioning),
         target_versions: versions(target_versioning),
     }
+}
+
+/// Archived objects are the only ones yet.
+fn skipped(counts: &Counts, examples: &Examples) -> Vec<SkippedObjects> {
+    let archived = (counts.skipped > 0).then(|| SkippedObjects {
+        reason: "Archived".to_owned(),
+        count: counts.skipped,
+        example: examples.skipped.first().map(|key| shortened(key, TEXT)),
+    });
+    archived.into_iter().collect()
 }
 
 fn deleted(follow::Spent { since, objects }: follow::Spent) -> DeletedInHour {

@@ -1,0 +1,196 @@
+//! Which objects of the same content are looked at for their attributes.
+
+use std::{
+    collections::HashSet,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::store::Listed;
+
+/// Most keys whose attributes could not be brought in line that are remembered.
+const MOST_FAILED: usize = 1000;
+/// Most objects that were seen to be alike though the source has the later time: two megabytes. The others are looked
+/// at each time.
+const MOST_SEEN: usize = 1 << 17;
+/// What clocks and their offsets, which headers tell in seconds, may be off by.
+const SLACK: SignedDuration = SignedDuration::from_secs(3);
+
+/// Objects of the same content on both sides whose attributes are looked at. That costs a HEAD on each side.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Looks {
+    #[default]
+    None,
+    /// Those that the source has written after the target, and those that failed before: a write that changes
+    /// attributes only leaves the same ETag and a later time.
+    Newer(Newer),
+    All,
+}
+
+/// What tells which side has written later.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Newer {
+    /// How far each side's clock is ahead of ours.
+    pub source_ahead: SignedDuration,
+    pub target_ahead: SignedDuration,
+    /// When the comparison before this one began, by our clock: what was written later is looked at as soon as the
+    /// source's time is the later one at all.
+    pub since: Option<Timestamp>,
+}
+
+impl Newer {
+    fn is(&self, source: &Listed, target: &Listed) -> bool {
+        let (here, there) = (source.modified - self.source_ahead, target.modified - self.target_ahead);
+        let recent = self.since.is_some_and(|since| here >= since - SLACK);
+        here > there + if recent { SignedDuration::ZERO } else { SLACK }
+    }
+}
+
+/// What was found of objects that were looked at.
+#[derive(Debug, Default)]
+pub struct Seen {
+    failed: Mutex<Failed>,
+    /// Keys and times of the source's objects that were alike.
+    alike: Mutex<HashSet<u64>>,
+}
+
+#[derive(Debug, Default)]
+struct Failed {
+    keys: HashSet<String>,
+    more: bool,
+}
+
+impl Seen {
+    /// True if the attributes of an object of the same content are to be compared.
+    #[must_use]
+    pub fn wants(&self, looks: &Looks, source: &Listed, target: &Listed) -> bool {
+        match looks {
+            Looks::None => false,
+            Looks::All => true,
+            Looks::Newer(newer) => {
+                let is_news = || !self.alike().contains(&hash(source));
+                self.failed().keys.contains(&source.key) || (newer.is(source, target) && is_news())
+            }
+        }
+    }
+
+    /// An object was looked at, and both sides hold the same, or what the target can hold of it.
+    pub fn settled(&self, source: &Listed) {
+        self.failed().keys.remove(&source.key);
+        let mut alike = self.alike();
+        if alike.len() < MOST_SEEN {
+            alike.insert(hash(source));
+        }
+    }
+
+    /// The attributes of an object could not be brought in line: it is looked at again.
+    pub fn failed_at(&self, key: &str) {
+        let mut failed = self.failed();
+        if failed.keys.len() < MOST_FAILED {
+            failed.keys.insert(key.to_owned());
+        } else {
+            failed.more = true;
+        }
+    }
+
+    /// True if any object is to be looked at again.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        let failed = self.failed();
+        failed.more || !failed.keys.is_empty()
+    }
+
+    /// All are to be looked at again: there are too many to remember. They are forgotten with that.
+    #[must_use]
+    pub fn has_too_many(&self) -> bool {
+        self.failed().more
+    }
+
+    /// All are about to be looked at.
+    pub fn begin(&self) {
+        *self.failed() = Failed::default();
+    }
+
+    fn failed(&self) -> MutexGuard<'_, Failed> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn alike(&self) -> MutexGuard<'_, HashSet<u64>> {
+        self.alike.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn hash(source: &Listed) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (&source.key, source.modified).hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::ETag;
+
+    fn listed(key: &str, second: i64) -> Listed {
+        Listed {
+            key: key.to_owned(),
+            size: 1,
+            etag: ETag("e".into()),
+            modified: Timestamp::from_second(second).unwrap(),
+            storage_class: None,
+        }
+    }
+
+    fn newer(since: Option<i64>) -> Looks {
+        let since = since.map(|second| Timestamp::from_second(second).unwrap());
+        Looks::Newer(Newer { since, ..Newer::default() })
+    }
+
+    #[test]
+    fn c02_c16_what_the_source_wrote_later_is_looked_at_once() {
+        let seen = Seen::default();
+        let wants =
+            |looks: &Looks, source, target| seen.wants(looks, &listed("k", source), &listed("k", target));
+        assert!(wants(&newer(None), 110, 100) && !wants(&newer(None), 100, 110));
+        // Clocks are not that exact; but what has just changed is looked at.
+        assert!(!wants(&newer(None), 102, 100) && wants(&newer(Some(101)), 102, 100));
+        assert!(!wants(&newer(Some(101)), 102, 102), "not written later");
+        seen.settled(&listed("k", 110));
+        assert!(!wants(&newer(None), 110, 100), "it was looked at");
+        assert!(wants(&newer(None), 111, 100), "it was written again");
+        assert!(wants(&Looks::All, 110, 100) && !wants(&Looks::None, 111, 100));
+    }
+
+    #[test]
+    fn c02_a_clock_that_is_ahead_makes_nothing_newer() {
+        let ahead = SignedDuration::from_secs(1200);
+        for (source_ahead, target_ahead, source, target, wanted) in [
+            (ahead, SignedDuration::ZERO, 1300, 100, false),
+            (ahead, SignedDuration::ZERO, 1310, 100, true),
+            (SignedDuration::ZERO, ahead, 110, 1300, true),
+            (SignedDuration::ZERO, ahead, 100, 1310, false),
+        ] {
+            let looks = Looks::Newer(Newer { source_ahead, target_ahead, since: None });
+            let wants = Seen::default().wants(&looks, &listed("k", source), &listed("k", target));
+            assert_eq!(wants, wanted, "{source} against {target}");
+        }
+    }
+
+    #[test]
+    fn c02_c13_what_failed_is_looked_at_until_it_is_settled() {
+        let seen = Seen::default();
+        seen.failed_at("k");
+        let wants = || seen.wants(&newer(None), &listed("k", 100), &listed("k", 110));
+        assert!(wants() && seen.has_failed());
+        seen.settled(&listed("k", 100));
+        assert!(!wants() && !seen.has_failed());
+        for n in 0..=MOST_FAILED {
+            seen.failed_at(&n.to_string());
+        }
+        assert!(seen.has_too_many());
+        seen.begin();
+        assert!(!seen.has_failed());
+    }
+}
