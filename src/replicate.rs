@@ -27,4 +27,4 @@ pub use listing::{Listing, Pages};
 pub use merge::{Complete, Difference, Leaves, Merge, Step};
 pub use place::same_place;
 pub use range::{KeyRange, split};
-pub use settle::{Common, Lack, Lacks, Left, Looked, Looks, Newer, Settled, Settler};
+pub use settle::{Common, Lack, Lacks, Left, Looked, Looks, Newer, Regions, Settled, Settler};

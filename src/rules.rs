@@ -13,7 +13,7 @@ pub use claim::Claim;
 pub use eligibility::eligibility;
 pub use objection::Objection;
 pub use place::{Place, host_of};
-pub use replication::{PairClaim, RuleFacts, judge_rule, stays};
+pub use replication::{PairClaim, RuleFacts, has_opposite, judge_rule, stays};
 
 use crate::api::{DatabaseInstance, DeclaredState, InstancePhase};
 

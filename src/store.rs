@@ -7,6 +7,7 @@ pub mod abilities;
 pub mod credentials;
 mod error;
 mod extras;
+mod history;
 pub mod limits;
 mod listen;
 pub mod memory;
@@ -17,6 +18,7 @@ mod words;
 
 pub use error::{Context, Error, Obstacle, Result, Side};
 pub use extras::*;
+pub(crate) use history::{is_out_of_order, newest_first};
 pub use listen::{ListenRequest, Listens, Notices};
 pub(crate) use memory::composite_etag;
 pub use model::*;

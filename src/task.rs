@@ -190,6 +190,9 @@ pub struct ReplicateTask {
     /// What of objects is kept on request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attributes: Option<KeptAttributes>,
+    /// The opposite direction is kept in line as well: what is newer at the target stays.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mutual: bool,
     /// Length of the shift.
     pub seconds: u64,
     /// What the source holds unchanged since before this moment is left as it is.
@@ -231,6 +234,9 @@ pub struct MigrateTask {
     /// What of objects is kept on request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attributes: Option<KeptAttributes>,
+    /// The opposite direction is kept in line as well: what is newer at the target stays.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mutual: bool,
     /// Ceilings of one pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes_per_second: Option<u64>,

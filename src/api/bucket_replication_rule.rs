@@ -211,6 +211,10 @@ pub struct BucketReplicationRuleStatus {
     /// The buckets that the rule was accepted for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pair: Option<AcceptedPair>,
+    /// True once another rule replicates the other way, and ever after: nothing that is newer at the target is
+    /// overwritten or deleted. Create the rule anew to make the target a plain copy.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mutual: bool,
     /// How far what the source held before is at the target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub migration: Option<Migration>,
@@ -337,6 +341,10 @@ pub struct MigrationRanges {
 pub struct ReplicationCounts {
     /// Differences that comparisons have found and repaired since the migration.
     pub repaired: u64,
+    /// Of two rules that go both ways: changes at the target that gave way to one of the source, since neither
+    /// side knew of the other's and the source's was newer. What gave way is the object's version before.
+    #[serde(default)]
+    pub conflicts: u64,
     /// Objects that could not be copied or deleted in the last comparison.
     pub failed: u64,
     /// Deletes that are held.

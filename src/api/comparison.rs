@@ -21,6 +21,9 @@ pub const SAME_STORE: &str = "SameStore";
 pub struct Comparison {
     /// The buckets that were compared.
     pub pair: AcceptedPair,
+    /// What was newer at the target was left to the rule that goes the other way.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mutual: bool,
     /// When it began.
     pub started_at: Time,
     /// When it ended.
@@ -68,6 +71,10 @@ pub struct Comparison {
     /// When the attributes of all objects were compared last, and nothing failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attributes: Option<AttributesCompared>,
+    /// Changes at the target that gave way to one of the source that knew nothing of them, by this run and
+    /// those before it.
+    #[serde(default)]
+    pub conflicts: u64,
     /// Deletes that are held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<HeldDeletes>,

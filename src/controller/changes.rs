@@ -14,7 +14,7 @@ use super::{
     watch::{Seen, Watched},
     work::standing::is_accepted,
 };
-use crate::api::{BackupSyncService, BucketReplicationRule, DatabaseInstance, Region};
+use crate::api::{BackupSyncService, BucketReplicationRule, DatabaseInstance, Region, ReplicationEnd};
 
 async fn send<K: Watched>(queue: &mpsc::Sender<ObjectRef<K>>, object: ObjectRef<K>) {
     // Closed only when the process ends.
@@ -127,6 +127,13 @@ pub async fn rule_seen(context: Arc<Context>, seen: Seen<BucketReplicationRule>)
         send_rules(&context, |other| !is_accepted(other)).await;
     } else {
         send(&context.queues.rules, ObjectRef::from_obj(&rule)).await;
+        // A rule that goes the other way must know of it.
+        let ends = |end: &ReplicationEnd| (end.region.clone(), end.bucket.clone());
+        let (source, target) = (ends(&rule.spec.source), ends(&rule.spec.target));
+        send_rules(&context, |other| {
+            ends(&other.spec.source) == target && ends(&other.spec.target) == source
+        })
+        .await;
     }
 }
 

@@ -62,10 +62,19 @@ pub struct Config {
     pub attributes: Attributes,
     /// How changes are heard of.
     pub feed: feed::Choice,
+    /// The opposite direction is kept in line as well. Both buckets must keep versions.
+    pub mutual: Option<Mutual>,
     /// Least time from one comparison to the next.
     pub least_period: Duration,
     /// A run without any progress for this long ends itself with [`Error::Stuck`].
     pub stuck_after: Duration,
+}
+
+/// Names of two regions: of two changes of one moment, that of the region wins whose name comes first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mutual {
+    pub source_region: String,
+    pub target_region: String,
 }
 
 /// What a run is given to work with.
@@ -152,6 +161,8 @@ pub struct Compared {
     pub source_versioning: Option<Versioning>,
     pub target_versioning: Option<Versioning>,
     pub feed: Heard,
+    /// What was newer at the target was left to the opposite direction.
+    pub mutual: bool,
     /// What a person should know.
     pub notices: Vec<Notice>,
 }
@@ -184,6 +195,11 @@ pub enum Error {
         "the website of bucket {bucket} sends readers of what it does not have to {host} (mirror-back-to-source), which excludes replication; remove that routing rule from the bucket's website, or choose another bucket"
     )]
     MirrorsBack { side: Side, bucket: String, host: String },
+    /// A delete could not be told from what was not copied yet.
+    #[error(
+        "bucket {0} does not keep versions, or we may not ask it: two buckets that are both written need them; turn them on: aws s3api put-bucket-versioning --bucket {0} --versioning-configuration Status=Enabled"
+    )]
+    NotVersioned(String, Side),
     #[error("nothing has moved for {0:?}; the next run goes on where this one was")]
     Stuck(Duration),
 }
@@ -198,6 +214,7 @@ impl Error {
             Self::SameStore(_) => "SameStore",
             Self::Claimed { .. } => "BucketClaimed",
             Self::MirrorsBack { .. } => "MirrorBackToSource",
+            Self::NotVersioned(..) => "NotVersioned",
             Self::Stuck(_) => "Stuck",
         }
     }
@@ -208,7 +225,9 @@ impl Error {
         match self {
             Self::Replicate(error) => error.is_permanent(),
             Self::Feed(error) => error.is_permanent(),
-            Self::SameStore(_) | Self::Claimed { .. } | Self::MirrorsBack { .. } => true,
+            Self::SameStore(_) | Self::Claimed { .. } | Self::MirrorsBack { .. } | Self::NotVersioned(..) => {
+                true
+            }
             Self::Stuck(_) => false,
         }
     }
@@ -219,7 +238,9 @@ impl Error {
         match self {
             Self::Replicate(error) => Some(error.side()),
             Self::Feed(_) => Some(Side::Source),
-            Self::Claimed { side, .. } | Self::MirrorsBack { side, .. } => Some(*side),
+            Self::Claimed { side, .. } | Self::MirrorsBack { side, .. } | Self::NotVersioned(_, side) => {
+                Some(*side)
+            }
             Self::SameStore(_) | Self::Stuck(_) => None,
         }
     }

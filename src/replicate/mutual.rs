@@ -55,7 +55,7 @@ impl Sides {
     }
 
     /// A moment of the source's clock, by the target's.
-    fn by_target(self, at: Timestamp) -> Timestamp {
+    pub(super) fn by_target(self, at: Timestamp) -> Timestamp {
         at.checked_sub(self.skew).unwrap_or(at)
     }
 }

@@ -5,6 +5,14 @@ use bytes::Bytes;
 use super::{Error, Result};
 use crate::store::{self, ObjectStore, PutOptions, unguessable};
 
+const PROBE: &str = "probe";
+
+/// True of the name of an object by which somebody finds out whether two buckets are one.
+pub(super) fn is_probe(key: &str) -> bool {
+    let random = key.strip_prefix(PROBE).and_then(|rest| rest.strip_prefix('-'));
+    random.is_some_and(|bits| bits.len() == 32 && bits.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
 /// Writes a small object of an unguessable name through the target and looks for it through the
 /// source. Found: both handles reach one bucket, whatever their endpoints and names. The object is
 /// removed again on every path.
@@ -14,7 +22,7 @@ use crate::store::{self, ObjectStore, PutOptions, unguessable};
 /// # Errors
 /// [`Error::Store`] with the side that failed.
 pub async fn same_place(source: &dyn ObjectStore, target: &dyn ObjectStore, prefix: &str) -> Result<bool> {
-    let key = format!("{prefix}{}", unguessable("probe").map_err(Error::target)?);
+    let key = format!("{prefix}{}", unguessable(PROBE).map_err(Error::target)?);
     let put = target.put(&key, Bytes::from_static(b"?"), &PutOptions::default()).await;
     let put = put.map_err(Error::target)?;
     let seen = source.head(&key).await;
@@ -32,6 +40,14 @@ pub async fn same_place(source: &dyn ObjectStore, target: &dyn ObjectStore, pref
 mod tests {
     use super::*;
     use crate::store::memory::{Failure, Fault, MemoryStore, Verb};
+
+    #[test]
+    fn c08_probes_are_known_by_name() {
+        assert!(is_probe(&unguessable(PROBE).unwrap()));
+        for key in ["probe", "probe-1", "x/probe-0123456789abcdef0123456789abcdef"] {
+            assert!(!is_probe(key), "{key}");
+        }
+    }
 
     #[tokio::test]
     async fn one_bucket_under_two_handles_is_found_out_and_the_probe_removed() {

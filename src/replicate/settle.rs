@@ -1,5 +1,6 @@
 //! What becomes of one key: it is brought over, or taken away.
 
+mod both;
 mod busy;
 mod expired;
 mod handled;
@@ -7,8 +8,12 @@ mod known;
 mod lacks;
 mod looks;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
+pub use self::both::Regions;
 use self::{busy::Busy, handled::Handled, known::KnownAlike};
 pub use self::{
     lacks::{Lack, Lacks},
@@ -28,6 +33,8 @@ pub struct Settler {
     target: Listing,
     copier: Copier,
     common: Arc<Common>,
+    /// Both sides are written: names of their regions.
+    regions: Option<Arc<Regions>>,
 }
 
 /// What all who settle keys of one pair of buckets share.
@@ -39,6 +46,7 @@ pub struct Common {
     expiry: Mutex<Arc<Expiry>>,
     seen: Seen,
     lacks: Mutex<Lacks>,
+    conflicts: AtomicU64,
 }
 
 impl Common {
@@ -65,6 +73,15 @@ impl Common {
     fn note(&self, note: impl FnOnce(&mut Lacks)) {
         note(&mut self.lacks.lock().unwrap_or_else(PoisonError::into_inner));
     }
+
+    /// Changes at the target that gave way to one of the source that knew nothing of them, since it was asked last.
+    pub(super) fn take_conflicts(&self) -> u64 {
+        self.conflicts.swap(0, Relaxed)
+    }
+
+    fn conflict(&self) {
+        self.conflicts.fetch_add(1, Relaxed);
+    }
 }
 
 /// What became of a key.
@@ -76,6 +93,8 @@ pub enum Settled {
     Deleted,
     /// It was listed and then went, or came back: nothing was to be done any more.
     Overtaken,
+    /// What the target holds is to stay: the opposite direction brings it to the source.
+    Theirs,
     /// It stays where it is.
     Skipped(Skipped),
     /// Both sides stay as they are, for good.
@@ -102,7 +121,7 @@ impl Settler {
     /// Keys are without the sides' prefixes.
     #[must_use]
     pub(super) fn new(source: Listing, target: Listing, copier: Copier) -> Self {
-        Self { source, target, copier, common: Arc::default() }
+        Self { source, target, copier, common: Arc::default(), regions: None }
     }
 
     #[must_use]
@@ -167,6 +186,9 @@ impl Settler {
         if self.common.handled.contains(&listed.key) {
             return Ok(Settled::Overtaken);
         }
+        if self.regions.is_some() {
+            return self.met(&listed.key).await;
+        }
         let request = self.request(&listed.key, Some(listed.size));
         let outcome = self.copier.copy(&request).await?;
         self.settled(&listed.key, outcome).await
@@ -190,6 +212,10 @@ impl Settler {
     /// Of either side; the target is as it was.
     pub async fn look(&self, key: &str, attributes_only: bool) -> Result<Looked> {
         let _held = self.common.busy.hold(key).await;
+        if self.regions.is_some() && !attributes_only {
+            let looked = self.meet(key, false).await?;
+            return Ok(self.looked(key, looked));
+        }
         let request = self.request(key, None);
         let outcome = if attributes_only {
             self.copier.update(&request).await?
@@ -200,10 +226,14 @@ impl Settler {
             Outcome::Gone => Looked::Gone,
             outcome => Looked::Settled(self.settled(key, outcome).await?),
         };
+        Ok(self.looked(key, looked))
+    }
+
+    fn looked(&self, key: &str, looked: Looked) -> Looked {
         if matches!(looked, Looked::Settled(Settled::Copied(_))) {
             self.common.handled.insert(key);
         }
-        Ok(looked)
+        looked
     }
 
     /// Takes away what is too much at the target: only what the source itself says is not there, and only what
@@ -224,6 +254,9 @@ impl Settler {
     /// Of either side; the target is as it was.
     pub async fn clear(&self, key: &str, seen: Option<&ETag>) -> Result<Settled> {
         let _held = self.common.busy.hold(key).await;
+        if self.regions.is_some() {
+            return self.met(key).await;
+        }
         let source_key = format!("{}{key}", self.source.prefix);
         let target_key = format!("{}{key}", self.target.prefix);
         match self.source.pages.head(&source_key).await {

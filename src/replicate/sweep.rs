@@ -1,5 +1,6 @@
 //! Compares two sides whole, and brings the target in line where that is asked for.
 
+mod both;
 mod budget;
 mod extras;
 mod report;
@@ -14,7 +15,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::{
-    Common, Copier, Error, Keep, KeyRange, Looks, Result, Settled, Settler,
+    Common, Copier, Error, Keep, KeyRange, Looks, Regions, Result, Settled, Settler,
     lifecycle::{Answer, Expiry},
     listing::Listing,
     merge::{Difference, Merge, Step},
@@ -146,6 +147,12 @@ impl Sweep {
     #[must_use]
     pub fn sharing(self, common: Arc<Common>) -> Self {
         Self { settler: self.settler.sharing(common), ..self }
+    }
+
+    /// Both sides are written: only what the source went on to, or did last, goes over.
+    #[must_use]
+    pub fn mutual(self, regions: Regions) -> Self {
+        Self { settler: self.settler.mutual(regions), ..self }
     }
 
     /// Who deals with one key, as this sweep does.

@@ -23,8 +23,6 @@ pub struct RuleFacts<'a> {
     pub others: &'a [PairClaim],
     /// Claims of the services that keep backups.
     pub services: &'a [Claim],
-    /// Workers know which of two concurrent writes wins, and a delete from what was not copied yet.
-    pub mutual_offered: bool,
 }
 
 /// A rule's claim on two buckets.
@@ -42,6 +40,8 @@ pub struct PairClaim {
     pub target: Option<Place>,
     /// Whether both buckets keep versions, as its worker found; `None`: it has not told yet.
     pub versioned: Option<bool>,
+    /// Its worker takes nothing away that is newer at its target.
+    pub mutual: bool,
 }
 
 /// What one claim is to another.
@@ -81,6 +81,7 @@ impl PairClaim {
             source: claimed.map(|pair| Place::of_bucket(&pair.source)),
             target: claimed.map(|pair| Place::of_bucket(&pair.target)),
             versioned: versioned(rule),
+            mutual: rule.observed().and_then(|seen| seen.cycle.as_ref()).is_some_and(|cycle| cycle.mutual),
         }
     }
 
@@ -108,6 +109,16 @@ impl PairClaim {
             _ => Relation::Crossing,
         }
     }
+}
+
+/// True if another of the rules goes the other way, between the same buckets, and both keep versions.
+#[must_use]
+pub fn has_opposite(uid: &str, all: &[PairClaim]) -> bool {
+    let Some(me) = all.iter().find(|claim| claim.uid == uid) else { return false };
+    all.iter().any(|other| {
+        let versioned = other.versioned.or(me.versioned) == Some(true);
+        other.uid != me.uid && other.viable && versioned && me.relation(other) == Relation::Opposite
+    })
 }
 
 /// The pair of a rule that was accepted, while nothing has changed that it was accepted for. A Region that
@@ -215,19 +226,20 @@ fn exclusive(me: &PairClaim, pair: &AcceptedPair, facts: &RuleFacts<'_>) -> Resu
             ),
         ));
     }
-    first(Relation::Opposite).map_or(Ok(()), |other| mutual(other, pair, facts.mutual_offered))
+    first(Relation::Opposite).map_or(Ok(()), |other| mutual(other, pair))
 }
 
 /// The second of two rules that are mutual (`C08`): without versions nobody could tell a delete from a
 /// copy that has not been made yet.
-fn mutual(other: &PairClaim, pair: &AcceptedPair, offered: bool) -> Result<(), Objection> {
+fn mutual(other: &PairClaim, pair: &AcceptedPair) -> Result<(), Objection> {
     let (namespace, name) = (&other.namespace, &other.name);
     match other.versioned {
-        Some(true) if offered => Ok(()),
-        Some(true) => Err(refused(
-            "MutualNotOffered",
+        Some(true) if other.mutual => Ok(()),
+        // Until then it would delete what is new at its target.
+        Some(true) => Err(waiting(
+            "PairNotMutual",
             format!(
-                "together with rule {namespace}/{name} this would be mutual, which is not offered yet; delete that rule or this one"
+                "the worker of rule {namespace}/{name} is being told that both buckets are written from now on; resume that rule if it is suspended"
             ),
         )),
         Some(false) => {

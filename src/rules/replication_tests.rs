@@ -19,14 +19,7 @@ fn judged(
     regions: (Option<&Region>, Option<&Region>),
     others: &[PairClaim],
 ) -> Result<AcceptedPair, Objection> {
-    judge_rule(&RuleFacts {
-        rule,
-        source_region: regions.0,
-        target_region: regions.1,
-        others,
-        services: &[],
-        mutual_offered: true,
-    })
+    judge_rule(&RuleFacts { rule, source_region: regions.0, target_region: regions.1, others, services: &[] })
 }
 
 fn among(rule: &BucketReplicationRule, others: &[PairClaim]) -> Result<AcceptedPair, Objection> {
@@ -165,19 +158,27 @@ fn c07_a_suspended_rule_still_has_its_buckets_and_an_accepted_one_keeps_them() {
 fn c08_the_way_back_needs_versions_in_both_buckets() {
     let there = rule("there", "north/photos", "east/photos");
     let back = rule("z-back", "east/photos", "north/photos");
-    for (versioned, expected) in
-        [(None, "PairNotProbed"), (Some(false), "NotVersioned"), (Some(true), "Accepted")]
-    {
-        let other = PairClaim { versioned, ..claim(&accepted(there.clone(), among(&there, &[]).unwrap())) };
+    for (versioned, mutual, expected) in [
+        (None, false, "PairNotProbed"),
+        (Some(false), false, "NotVersioned"),
+        (Some(true), false, "PairNotMutual"),
+        (Some(true), true, "Accepted"),
+    ] {
+        let first = claim(&accepted(there.clone(), among(&there, &[]).unwrap()));
+        let other = PairClaim { versioned, mutual, ..first };
         let ruling = among(&back, std::slice::from_ref(&other));
         assert_eq!(reason(&ruling), expected);
         if let Err(objection) = ruling {
-            assert_eq!(objection.waiting, versioned.is_none());
+            assert_eq!(objection.waiting, versioned != Some(false));
             assert_eq!(
                 objection.message.matches("put-bucket-versioning").count(),
                 2 * usize::from(!objection.waiting)
             );
         }
+        // The first knows of the second before that is accepted.
+        let uid = other.uid.clone();
+        assert_eq!(has_opposite(&uid, &[other.clone(), claim(&back)]), versioned == Some(true));
+        assert!(!has_opposite(&uid, &[other]));
         // The first of the two is not judged by the second.
         assert_eq!(reason(&among(&there, &[claim(&back)])), "Accepted");
     }
@@ -196,7 +197,6 @@ fn a_bucket_that_holds_backups_is_no_target() {
         target_region: Some(&east),
         others: &[],
         services: &[kept],
-        mutual_offered: true,
     };
     assert_eq!(reason(&judge_rule(&facts)), "TargetHoldsBackups");
 }
@@ -218,7 +218,7 @@ proptest! {
         let count = rules.len();
         for at in order.into_iter().filter(|at| *at < count) {
             let versioned = Some(true);
-            let claims: Vec<_> = rules.iter().map(|r| PairClaim { versioned, ..claim(r) }).collect();
+            let claims: Vec<_> = rules.iter().map(|r| PairClaim { versioned, mutual: true, ..claim(r) }).collect();
             let ruling = among(&rules[at], &claims);
             let was = let_in.contains(&at);
             prop_assert!(!was || ruling.is_ok(), "r{at} was let in and is turned out: {:?}", ruling);

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     replicate::{
-        Common, Keep, follow,
+        Common, Keep, Regions, follow,
         pace::{self, TICK},
         plan::{Plan, PlannedRange},
         sweep::{Action, Effort, Report, Sweep},
@@ -43,6 +43,7 @@ pub async fn run(start: &Start, work: &MigrateTask) -> Result<RangeDone, Error> 
     };
     let source = open(&work.source, &start.mounts.source, Side::Source)?;
     let target = open(&work.target, &start.mounts.target, Side::Target)?;
+    let regions = work.mutual.then(|| [work.source.region.clone(), work.target.region.clone()]);
     let (keep, common) = (kept::keep(work.attributes.as_ref()), Arc::<Common>::default());
     let health = Health::every(STUCK_AFTER);
     let movement = || {
@@ -52,7 +53,7 @@ pub async fn run(start: &Start, work: &MigrateTask) -> Result<RangeDone, Error> 
     // The first process of a container is not ended by the signal itself.
     let mut terminated = signal(SignalKind::terminate()).map_err(|e| Error::Broken(e.to_string()))?;
     let report = tokio::select! {
-        report = copy((&source, &target), (&planned, &keep), &common) => report?,
+        report = copy((&source, &target), (&planned, &keep), regions, &common) => report?,
         broken = health::serve(health.clone(), start.listen) => return Err(broken),
         _ = terminated.recv() => return Err(Error::Terminated),
         () = pace::until_stuck(STUCK_AFTER, || Some(movement())) => {
@@ -84,6 +85,7 @@ fn planned(start: &Start, work: &MigrateTask) -> Result<(u32, PlannedRange), Err
 async fn copy(
     (source, target): (&Arc<dyn ObjectStore>, &Arc<dyn ObjectStore>),
     (planned, keep): (&PlannedRange, &Keep),
+    mutual: Option<Regions>,
     common: &Arc<Common>,
 ) -> Result<Report, Error> {
     let (mut copied, mut failures) = (0, 0);
@@ -93,6 +95,10 @@ async fn copy(
             .keep(keep.clone())
             .within(planned.range.clone())
             .sharing(Arc::clone(common));
+        let sweep = match mutual.clone() {
+            Some(regions) => sweep.mutual(regions),
+            None => sweep,
+        };
         let swept = sweep.run().await;
         let pause = pace::pause(failures);
         failures += 1;

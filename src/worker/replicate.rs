@@ -117,6 +117,10 @@ fn session(
                 Feed::Listen => Choice::Listen,
                 Feed::Poll => Choice::Poll,
             },
+            mutual: work.mutual.then(|| follow::Mutual {
+                source_region: work.source.region.clone(),
+                target_region: work.target.region.clone(),
+            }),
             least_period: LEAST_PERIOD,
             stuck_after: STUCK_AFTER,
         },

@@ -65,6 +65,7 @@ pub fn begin(
         bytes_per_second: None,
         requests_per_second: None,
         feed: Choice::Poll,
+        mutual: None,
         least_period: Duration::from_millis(50),
         stuck_after: Duration::from_mins(1),
     };

@@ -19,6 +19,7 @@ mod latin;
 #[path = "../support/link.rs"]
 mod link;
 mod live;
+mod mutual;
 mod probing;
 #[path = "../support/process.rs"]
 mod process;

@@ -87,6 +87,7 @@ fn outside(rule: &BucketReplicationRule, said: Vec<Said>, now: Timestamp) -> Buc
         phase: Some(RulePhase::Pending),
         conditions: conditions(&old.conditions, generation, now, said),
         pair: old.pair,
+        mutual: old.mutual,
         last_run_request: old.last_run_request,
         ..BucketReplicationRuleStatus::default()
     }
@@ -121,6 +122,7 @@ fn accepted(
         rule.spec.target.region
     );
     let view = View::new(rule, observed, (pair, blocked.as_ref()), (&options.timing, now));
+    let mutual = view.is_mutual();
     let told = view.accepted((ACCEPTED, Verdict::True, "Accepted".to_owned(), message));
     let malformed = request::malformed(rule).into_iter().chain(release_malformed(rule));
     let news = malformed.chain(findings::news(rule, view.is_measured())).collect();
@@ -129,11 +131,11 @@ fn accepted(
     let mut looks = vec![told.look];
     if rule.spec.suspend {
         decision.end = all(&observed.jobs);
-    } else if let Some(next) = next_job(rule, observed, (options, blocked.is_some()), now)? {
+    } else if let Some(next) = next_job(rule, observed, (options, blocked.is_some(), mutual), now)? {
         (decision.start, decision.end) = (next.start, next.end);
         looks.push(next.look);
     }
-    migrate(rule, observed, migration.as_ref(), (options, blocked.is_some()), now, &mut decision)?;
+    migrate(rule, observed, migration.as_ref(), (options, blocked.is_some(), mutual), now, &mut decision)?;
     decision.next_look = earliest(&looks, now);
     Ok(decision)
 }
@@ -148,7 +150,7 @@ fn migrate(
     rule: &BucketReplicationRule,
     observed: &Observed,
     migration: Option<&Migration>,
-    (options, blocked): (&Options, bool),
+    (options, blocked, mutual): (&Options, bool, bool),
     now: Timestamp,
     decision: &mut Decision,
 ) -> Result<(), Error> {
@@ -163,7 +165,7 @@ fn migrate(
     let Some(regions) = observed.source_region.as_ref().zip(observed.target_region.as_ref()) else {
         return Ok(());
     };
-    let task = |ranges_of: &Indexes| write(&task::migrate(rule, regions, (&ranges.plan, ranges_of)));
+    let task = |ranges_of: &Indexes| write(&task::migrate(rule, regions, mutual, (&ranges.plan, ranges_of)));
     let wanted = (rule.spec.historical_migration.parallelism.max(1), rule.spec.suspend || blocked);
     let hash = |ranges_of: &Indexes| task(ranges_of).map(|written| written.work).unwrap_or_default();
     let Steps { start, end, adjust } = steps(ranges, &observed.migrations, hash, wanted);
@@ -210,7 +212,7 @@ fn release_malformed(rule: &BucketReplicationRule) -> Option<(String, Announceme
 fn next_job(
     rule: &BucketReplicationRule,
     observed: &Observed,
-    (options, blocked): (&Options, bool),
+    (options, blocked, mutual): (&Options, bool, bool),
     now: Timestamp,
 ) -> Result<Option<Next>, Error> {
     let Some(regions) = observed.source_region.as_ref().zip(observed.target_region.as_ref()) else {
@@ -218,7 +220,7 @@ fn next_job(
     };
     let length = shift(rule, options);
     let need = Need {
-        task: &task::replicate(rule, regions, (options, observed.cluster.as_deref())),
+        task: &task::replicate(rule, regions, mutual, (options, observed.cluster.as_deref())),
         work: &task::work(rule, length),
         mode: TaskMode::Shift { seconds: length.as_secs() },
         // Of cycles that are Jobs of their own only.

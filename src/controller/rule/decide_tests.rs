@@ -68,6 +68,7 @@ fn observed(jobs: Vec<JobView>) -> Observed {
     Observed {
         source_region: Some(region("north", "True")),
         target_region: Some(region("east", "True")),
+        opposite: false,
         jobs,
         migrations: Vec::new(),
         words: None,

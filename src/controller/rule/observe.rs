@@ -10,12 +10,15 @@ use crate::{
         jobs::{JobView, Words},
         work::seen::{jobs, words},
     },
+    rules::has_opposite,
 };
 
 /// What was found.
 pub struct Observed {
     pub source_region: Option<Region>,
     pub target_region: Option<Region>,
+    /// Another rule goes the other way, between buckets that keep versions.
+    pub opposite: bool,
     /// Oldest first.
     pub jobs: Vec<JobView>,
     /// Those that copy a large history, oldest first.
@@ -38,6 +41,7 @@ pub async fn observe(rule: &BucketReplicationRule, context: &Context) -> Observe
     Observed {
         source_region: context.region(&rule.spec.source.region),
         target_region: context.region(&rule.spec.target.region),
+        opposite: has_opposite(&uid_of(rule), &context.pair_claims()),
         words: words(active, &namespace, context).await,
         jobs,
         migrations,

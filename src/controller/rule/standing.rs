@@ -18,9 +18,6 @@ pub enum Standing {
     OtherRegion { silent: bool },
 }
 
-/// Workers compare one way: of two buckets that both change, neither would know what the other deleted.
-const MUTUAL_OFFERED: bool = false;
-
 /// Applies the rules, unless they were applied before and nothing has changed.
 #[must_use]
 pub fn standing(rule: &BucketReplicationRule, observed: &Observed, context: &Context) -> Standing {
@@ -38,7 +35,6 @@ pub fn standing(rule: &BucketReplicationRule, observed: &Observed, context: &Con
             target_region,
             others: &context.pair_claims(),
             services: &context.claims(),
-            mutual_offered: MUTUAL_OFFERED,
         })
     });
     ruling.map_or_else(Standing::Out, Standing::Accepted)

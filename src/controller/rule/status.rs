@@ -80,6 +80,13 @@ impl<'a> View<'a> {
         Self { rule, observed, pair, old: old.unwrap_or_default(), known, eye }
     }
 
+    /// True while another rule goes the other way, and ever after: whoever deletes one of two rules, to write it
+    /// anew, does not mean that the other one shall overwrite what was not copied yet.
+    #[must_use]
+    pub fn is_mutual(&self) -> bool {
+        self.old.mutual || self.observed.opposite
+    }
+
     /// True once the run that reports has compared these buckets.
     #[must_use]
     pub fn is_measured(&self) -> bool {
@@ -108,6 +115,7 @@ impl<'a> View<'a> {
             observed_generation: generation,
             phase: Some(self.phase(&health, migrated)),
             pair: Some(pair.clone()),
+            mutual: self.is_mutual(),
             migration,
             // It never goes back.
             last_sync_time_point: old.last_sync_time_point.clone().max(synced),
@@ -326,6 +334,7 @@ impl<'a> View<'a> {
 fn counts(cycle: &Comparison) -> ReplicationCounts {
     ReplicationCounts {
         repaired: cycle.repaired,
+        conflicts: cycle.conflicts,
         failed: cycle.failed,
         left: cycle.left,
         held: cycle.held.as_ref().map_or(0, |held| held.objects),

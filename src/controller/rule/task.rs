@@ -31,6 +31,7 @@ pub const MIGRATE: &str = "migrate";
 pub fn replicate(
     rule: &BucketReplicationRule,
     (source, target): (&Region, &Region),
+    mutual: bool,
     (options, cluster): (&Options, Option<&str>),
 ) -> Task {
     let spec = &rule.spec;
@@ -43,6 +44,7 @@ pub fn replicate(
         delete_percent: spec.delete_budget.percent,
         feed: spec.feed,
         attributes: spec.attributes.clone(),
+        mutual,
         seconds: shift(rule, options).as_secs(),
         since: rule.creation_timestamp().map(|at| at.0).filter(|_| !spec.historical_migration.enabled),
         plan: spec.historical_migration.enabled.then(|| paper(rule)),
@@ -66,6 +68,7 @@ fn paper(rule: &BucketReplicationRule) -> String {
 pub fn migrate(
     rule: &BucketReplicationRule,
     (source, target): (&Region, &Region),
+    mutual: bool,
     (plan, ranges): (&MigrationPlan, &Indexes),
 ) -> Task {
     let spec = &rule.spec;
@@ -77,6 +80,7 @@ pub fn migrate(
         plan: plan.hash.clone(),
         ranges: ranges.clone(),
         attributes: spec.attributes.clone(),
+        mutual,
         bytes_per_second: bytes.map(|bytes| part(bytes, pods)),
         requests_per_second: requests
             .map(|requests| u32::try_from(part(requests.into(), pods)).unwrap_or(requests)),

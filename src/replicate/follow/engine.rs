@@ -1,5 +1,7 @@
 //! One run: probes, then compares until it is told to stop.
 
+mod prepare;
+
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
@@ -16,7 +18,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Compared, Config, Error, Heard, Live, Memory, MigrationProgress, Others, Progress, Session, Update,
+    Compared, Config, Error, Heard, Live, Memory, MigrationProgress, Mutual, Others, Progress, Session,
+    Update,
     dealing::Dealing,
     memory::period,
     purse::Purse,
@@ -28,20 +31,17 @@ use crate::{
         feed::{self, Chosen, Feed, FeedKind},
         live::{self, Event},
         pace::{self, TICK, jittered},
-        plan::{Chunk, Plan, Volume},
         same_place,
         sweep::{Action, Allowance, Counts, Effort, Sweep, Tally},
     },
     store::{
-        self, ListRequest, ObjectStore, Side, Versioning,
+        self, ObjectStore, Side, Versioning,
         limits::{Lane, Limited, Limits},
     },
 };
 
 /// Least pause between two comparisons, however long the first took.
 const BREATH: Duration = Duration::from_secs(1);
-/// How often both stores are asked whether they still answer, while others use them in our place.
-const ASK: Duration = Duration::from_mins(2);
 /// How often it is told that a feed has nothing to tell.
 const A_WHILE: SignedDuration = SignedDuration::from_mins(1);
 
@@ -51,8 +51,6 @@ pub(super) struct Engine {
     settings: Settings,
     limits: Arc<Limits>,
     pub(super) config: Config,
-    source_versioning: Option<Versioning>,
-    target_versioning: Option<Versioning>,
     pub(super) common: Arc<Common>,
     purse: Arc<Purse>,
     pub(super) memory: Arc<Mutex<Memory>>,
@@ -106,8 +104,6 @@ impl Engine {
         let limits = Limits::new(config.bytes_per_second, config.requests_per_second);
         let paced = |store| Arc::new(Limited::new(store, &limits, Lane::Rest)) as Arc<dyn ObjectStore>;
         let engine = Self {
-            source_versioning: versioning(&*source, Side::Source).await?,
-            target_versioning: versioning(&*target, Side::Target).await?,
             source: paced(source),
             target: paced(target),
             settings,
@@ -215,8 +211,8 @@ impl Engine {
         if memory.migrated.is_none() && self.config.since.is_none() {
             self.prepare().await?;
         }
-        let Look { expiry, lifecycles, notices } =
-            self.settings.look(&memory, (self.source_versioning, self.target_versioning)).await?;
+        let versionings @ [source_versioning, target_versioning] = self.versionings().await?;
+        let Look { expiry, lifecycles, notices } = self.settings.look(&memory, versionings.into()).await?;
         self.memory.lock().unwrap_or_else(PoisonError::into_inner).lifecycles = lifecycles;
         let started_at = Timestamp::now();
         self.common.begin();
@@ -239,6 +235,7 @@ impl Engine {
         let memory = {
             let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
             *memory = memory.after(seen, released, (started_at, dealt_with_until), &self.config);
+            memory.conflicts += self.common.take_conflicts();
             self.end_looks(&mut memory, started_at, all);
             self.remembered(&memory)
         };
@@ -253,73 +250,39 @@ impl Engine {
             examples: report.examples,
             dealt_with_until,
             memory,
-            source_versioning: self.source_versioning,
-            target_versioning: self.target_versioning,
+            source_versioning,
+            target_versioning,
             feed: self.feed.clone(),
+            mutual: self.config.mutual.is_some(),
             notices,
         })
     }
 
-    /// Counts what is to be migrated. A large history is given to others, and waited for.
-    async fn prepare(&self) -> Result<(), Error> {
-        if self.others.are_at_it() && self.wait().await? {
-            self.set_current(Current::default());
-            return Ok(());
-        }
-        let count = self.sweep(Action::Compare).sampled();
-        self.set_current(Current { tally: count.tally(), counted: None });
-        let counted = count.run().await?.counts;
-        if self.give_out(&counted, &count.chunks()).await && self.wait().await? {
-            self.set_current(Current::default());
-            return Ok(());
-        }
-        self.set_current(Current { counted: Some(counted), ..Current::default() });
-        Ok(())
-    }
-
-    async fn give_out(&self, counted: &Counts, chunks: &[Chunk]) -> bool {
-        let lacking = Volume { objects: counted.missing + counted.unlike, bytes: counted.bytes };
-        if lacking.is_small() || !self.others.take_plans() {
-            return false;
-        }
-        match Plan::encoded(self.others.about(), chunks) {
-            // One range is no faster elsewhere.
-            Ok(plan) if plan.plan.ranges.len() > 1 => self.others.take(plan).await,
-            Ok(_) => false,
-            Err(error) => {
-                tracing::warn!(%error, "no plan could be made");
-                false
+    /// Asked each time: people turn it on and off.
+    async fn versionings(&self) -> Result<[Option<Versioning>; 2], Error> {
+        let both =
+            [versioning(&*self.source, Side::Source).await?, versioning(&*self.target, Side::Target).await?];
+        for (store, side, found) in
+            [(&self.source, Side::Source, both[0]), (&self.target, Side::Target, both[1])]
+        {
+            if self.config.mutual.is_some() && found != Some(Versioning::Enabled) {
+                return Err(Error::NotVersioned(store.bucket().to_owned(), side));
             }
         }
-    }
-
-    /// Waits for the others; false: they gave up on some of it.
-    async fn wait(&self) -> Result<bool, Error> {
-        let _waiting = Waiting::begin(self);
-        loop {
-            tokio::select! {
-                all = self.others.ended() => return Ok(all),
-                () = tokio::time::sleep(ASK) => self.ask().await?,
-            }
-        }
-    }
-
-    /// Credentials that are refused and stores that are down are told of, although others meet them first.
-    async fn ask(&self) -> Result<(), Error> {
-        for (store, side) in [(&self.source, Side::Source), (&self.target, Side::Target)] {
-            let one = ListRequest { max_keys: Some(1), ..ListRequest::default() };
-            store.list(&one).await.map_err(|source| crate::replicate::Error::Store { side, source })?;
-        }
-        Ok(())
+        Ok(both)
     }
 
     fn sweep(&self, action: Action) -> Sweep {
         let side = |store: &Arc<dyn ObjectStore>| (Arc::clone(store), String::new());
         let sweep = Sweep::new(side(&self.source), side(&self.target), action, Effort::default());
-        sweep
+        let sweep = sweep
             .keep(self.config.attributes.keep.clone())
             .sharing(Arc::clone(&self.common))
-            .leaves_before(self.config.since)
+            .leaves_before(self.config.since);
+        match self.config.mutual.clone() {
+            Some(Mutual { source_region, target_region }) => sweep.mutual([source_region, target_region]),
+            None => sweep,
+        }
     }
 
     fn set_current(&self, current: Current) {
@@ -372,26 +335,6 @@ impl Engine {
                 last = Some(progress);
             }
         }
-    }
-}
-
-/// Others are at work, however the wait for them ends.
-struct Waiting<'a>(&'a Engine);
-
-impl<'a> Waiting<'a> {
-    fn begin(engine: &'a Engine) -> Self {
-        engine.limits.divide(engine.others.shares());
-        engine.waiting.store(true, Relaxed);
-        engine.busy.store(false, Relaxed);
-        Self(engine)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.busy.store(true, Relaxed);
-        self.0.waiting.store(false, Relaxed);
-        self.0.limits.divide(1);
     }
 }
 

@@ -19,6 +19,10 @@ impl Engine {
             target_ahead: ahead(&self.target),
             since: *self.last.lock().unwrap_or_else(PoisonError::into_inner),
         };
+        // Of two buckets that are both written, the attributes of whichever wrote last stay.
+        if self.config.mutual.is_some() {
+            return Looks::Newer(newer);
+        }
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         if self.common.seen().has_too_many() {
             memory.looked = None;

@@ -27,6 +27,8 @@ pub struct Memory {
     pub migrated: Option<Migrated>,
     /// Differences repaired since.
     pub repaired: u64,
+    /// Changes at the target that gave way to one of the source that knew nothing of them.
+    pub conflicts: u64,
     pub held: Option<Held>,
     pub spent: Option<Spent>,
     /// What copies lack.
@@ -127,6 +129,7 @@ impl Memory {
             synced_until: if settled { self.synced_until.max(Some(until)) } else { self.synced_until },
             migrated,
             repaired: self.repaired + repaired,
+            conflicts: self.conflicts,
             held: (counts.held > 0)
                 .then(|| self.holding(counts, examples, self.is_released(released, began), began)),
             spent: self.spent_in_hour(began),
@@ -173,6 +176,7 @@ mod tests {
             feed: crate::replicate::feed::Choice::Poll,
             least_period: Duration::from_secs(10),
             stuck_after: Duration::from_mins(10),
+            mutual: None,
         }
     }
 

@@ -47,7 +47,7 @@ impl From<&ObjectVersion> for Version {
         } else {
             State::Object { etag: version.etag.clone(), size: version.size }
         };
-        Self { state, at: version.modified }
+        Self { state, at: version.written() }
     }
 }
 

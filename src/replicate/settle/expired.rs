@@ -11,7 +11,7 @@ use crate::{
         lifecycle::{Answer, Trace},
         listing::Listing,
     },
-    store::{self, ListVersionsRequest, Listed, Side, Tags},
+    store::{self, ListVersionsRequest, Listed, ObjectVersion, Side, Tags, newest_first},
 };
 
 impl Settler {
@@ -83,10 +83,13 @@ async fn trace(side: &Listing, key: &str) -> store::Result<Option<Trace>> {
         Err(store::Error::AccessDenied(_) | store::Error::Unsupported { .. }) => return Ok(None),
         page => page?,
     };
-    let mut versions = page.versions.iter().take_while(|version| version.key == request.prefix);
+    let mut versions: Vec<_> =
+        page.versions.into_iter().take_while(|version| version.key == request.prefix).collect();
+    newest_first(&mut versions);
+    let mut versions = versions.iter();
     let Some(marker) = versions.next().filter(|newest| newest.is_delete_marker) else { return Ok(None) };
     let last = versions.find(|version| !version.is_delete_marker);
-    Ok(Some(Trace { written: last.map(|version| version.modified), gone: marker.modified }))
+    Ok(Some(Trace { written: last.map(ObjectVersion::written), gone: marker.written() }))
 }
 
 /// Its tags; `None` where they can't be had.

@@ -18,9 +18,9 @@ const ASKED: usize = 8;
 /// What a range has too much, told once it was listed to its end.
 pub(super) struct Extras {
     /// The first of them, in order.
-    first: Vec<Listed>,
+    pub(super) first: Vec<Listed>,
     /// Where the others are to be looked for; `None`: there are none.
-    rest: Option<KeyRange>,
+    pub(super) rest: Option<KeyRange>,
 }
 
 impl Extras {
@@ -61,10 +61,13 @@ impl Sweep {
         if extras.is_empty() {
             return Ok(());
         }
+        if self.settler.is_mutual() {
+            return self.delete_deleted(extras, tasks).await;
+        }
         if let Some(allowance) = &self.allowance
             && !allowance.draw(counts.extra, Some(counts.target)).await
         {
-            self.tally.held();
+            self.tally.held(counts.extra);
             return Ok(());
         }
         let mut left = counts.extra;
@@ -94,7 +97,7 @@ impl Sweep {
     }
 
     /// A range tells of a thousand extras; of the others it tells when it is looked at again from there.
-    async fn further(&self, mut range: KeyRange) -> Result<Extras> {
+    pub(super) async fn further(&self, mut range: KeyRange) -> Result<Extras> {
         let mut merge = self.merge(&range);
         let complete = loop {
             if let Step::Complete(complete) = merge.next().await? {

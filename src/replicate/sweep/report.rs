@@ -49,6 +49,9 @@ pub struct Counts {
     /// Alike, but for attributes; and those of them that were brought in line.
     pub unlike_attributes: u64,
     pub aligned: u64,
+    /// What the target holds is to stay: of two buckets that are both written, the opposite direction brings it
+    /// to the source.
+    pub theirs: u64,
     /// Left where they are: archived.
     pub skipped: u64,
     /// Differences left as they are: the source has not changed since before.
@@ -116,8 +119,8 @@ impl Counts {
     /// True if every difference was dealt with or is left as it is for good, extras too where they were to go.
     #[must_use]
     pub fn is_settled(&self, mirrored: bool) -> bool {
-        let Self { missing, unlike, copied, extra, deleted, overtaken, skipped, failed, .. } = self;
-        let settled = copied + deleted + overtaken + skipped;
+        let Self { missing, unlike, copied, extra, deleted, overtaken, theirs, skipped, failed, .. } = self;
+        let settled = copied + deleted + overtaken + theirs + skipped;
         *failed == 0
             && self.aligned == self.unlike_attributes
             && settled == missing + unlike + if mirrored { *extra } else { 0 }
@@ -195,6 +198,7 @@ impl Tally {
             Ok(Settled::Copied(copied)) => self.copied(key, &copied),
             Ok(Settled::Deleted) => self.change(|counts| counts.deleted += 1),
             Ok(Settled::Overtaken) => self.change(|counts| counts.overtaken += 1),
+            Ok(Settled::Theirs) => self.theirs(1),
             Ok(Settled::Skipped(Skipped::Archived)) => self.skipped(key),
             Ok(Settled::Left(Left::Expired(side))) => self.left_for_good(side),
             Err(error) => self.failed(key, &error),
@@ -250,8 +254,12 @@ impl Tally {
         });
     }
 
-    pub(super) fn held(&self) {
-        self.change(|counts| counts.held = counts.extra);
+    pub(super) fn held(&self, deletes: u64) {
+        self.change(|counts| counts.held = deletes);
+    }
+
+    pub(super) fn theirs(&self, objects: u64) {
+        self.change(|counts| counts.theirs += objects);
     }
 
     pub(super) fn listed(&self, took: Duration) {

@@ -61,6 +61,7 @@ pub fn memory(known: &Comparison) -> Memory {
             bytes: migrated.bytes,
         }),
         repaired: known.repaired,
+        conflicts: known.conflicts,
         held: known.held.as_ref().map(|held| follow::Held {
             since: held.since.0,
             objects: held.objects,
@@ -165,11 +166,14 @@ fn comparison(compared: Compared, pair: AcceptedPair) -> Comparison {
         source_versioning,
         target_versioning,
         feed,
+        mutual,
         notices: _,
     } = compared;
-    let Memory { synced_until, migrated, repaired, held, spent, lacks, looked, lifecycles } = memory;
+    let Memory { synced_until, migrated, repaired, conflicts, held, spent, lacks, looked, lifecycles } =
+        memory;
     Comparison {
         pair,
+        mutual,
         started_at: Time(started_at),
         completed_at: Time(completed_at),
         period: HumanDuration::from(period),
@@ -188,6 +192,7 @@ fn comparison(compared: Compared, pair: AcceptedPair) -> Comparison {
         expired: counts.expired_at_source + counts.expired_at_target,
         lifecycle: rules::told(&lifecycles),
         repaired,
+        conflicts,
         held: held.map(|follow::Held { since, objects, example }| HeldDeletes {
             since: Time(since),
             objects,

@@ -1,0 +1,286 @@
+//! A key of two buckets that are both written: each side's versions say what becomes of it.
+//!
+//! A store can't be told to delete only what was seen, nor does every one refuse a write over a marker that it
+//! did not show before. So what was done is looked at afterwards, and taken back where it hid a change that
+//! nobody had seen: each version is a thing of its own, and ours can be deleted again.
+
+use std::time::{Duration, Instant};
+
+use jiff::SignedDuration;
+
+use super::{Left, Looked, Settled, Settler};
+use crate::{
+    replicate::{
+        Copied, CopyRequest, Error, Outcome, Result,
+        listing::Listing,
+        mutual::{History, Sides, Verdict, Version, decide},
+        place::is_probe,
+    },
+    store::{
+        self, ListVersionsRequest, Listed, ObjectVersion, Precondition, Side, is_out_of_order, newest_first,
+    },
+};
+
+/// Versions asked for at a time: most keys have few.
+const PAGE: u32 = 100;
+/// Most versions of a key that are looked at.
+const MOST: usize = 1000;
+/// Times that a key is decided on anew, since it changed meanwhile. Then it is left to who changes it.
+const TRIES: u32 = 3;
+/// A copy that took longer may have landed after its original was deleted. Shorter than what a later look takes
+/// for the copy's delay.
+const SLOW: Duration = Duration::from_secs(3);
+
+/// Names of the regions of both sides, the source's first.
+pub type Regions = [String; 2];
+
+/// What both sides hold, and held.
+struct Both {
+    source: Vec<ObjectVersion>,
+    target: Vec<ObjectVersion>,
+    verdict: Verdict,
+    /// The source's newest version is newer than the target's.
+    is_newer_at_source: bool,
+    read: Instant,
+}
+
+/// What became of a try.
+enum Tried {
+    Done(Settled),
+    /// Somebody else wrote in between: what is there now says what is to be done.
+    Again,
+}
+
+impl Settler {
+    /// Two buckets that are both written: only what the source went on to, or did last, goes over.
+    #[must_use]
+    pub(in crate::replicate) fn mutual(self, regions: Regions) -> Self {
+        Self { regions: Some(regions.into()), ..self }
+    }
+
+    /// True of two buckets that are both written.
+    #[must_use]
+    pub(in crate::replicate) fn is_mutual(&self) -> bool {
+        self.regions.is_some()
+    }
+
+    /// As [`Self::meet`], deletes included.
+    pub(super) async fn met(&self, key: &str) -> Result<Settled> {
+        match self.meet(key, true).await? {
+            Looked::Settled(settled) => Ok(settled),
+            Looked::Gone => Ok(Settled::Overtaken),
+        }
+    }
+
+    /// Does for a key what the histories of both sides say. A delete is only told of unless it `may_delete`.
+    pub(super) async fn meet(&self, key: &str, may_delete: bool) -> Result<Looked> {
+        // Somebody is finding out what is where: it is gone in a moment, without a marker.
+        if is_probe(key) {
+            return Ok(Looked::Settled(Settled::Theirs));
+        }
+        for _ in 0..TRIES {
+            let both = self.both(key).await?;
+            let tried = match (both.verdict, both.source.first()) {
+                (Verdict::Alike, _) if !may_delete && both.is_newer_at_source => self.attributes(key).await?,
+                (Verdict::Alike, _) => Tried::Done(Settled::Overtaken),
+                (Verdict::Theirs, _) | (_, None) => Tried::Done(Settled::Theirs),
+                (Verdict::Ours { .. }, Some(ours)) if !ours.is_delete_marker => {
+                    self.overwrite(key, &both, ours).await?
+                }
+                (Verdict::Ours { .. }, Some(_)) if !may_delete => return Ok(Looked::Gone),
+                (Verdict::Ours { .. }, Some(_)) => self.delete(key, &both).await?,
+            };
+            let Tried::Done(settled) = tried else { continue };
+            let changed = matches!(settled, Settled::Copied(_) | Settled::Deleted);
+            if changed && both.verdict == (Verdict::Ours { conflict: true }) {
+                self.common.conflict();
+            }
+            return Ok(Looked::Settled(settled));
+        }
+        Ok(Looked::Settled(Settled::Overtaken))
+    }
+
+    /// True if the source deleted what the target still holds.
+    ///
+    /// # Errors
+    /// Of either side.
+    pub(in crate::replicate) async fn is_deleted(&self, extra: &Listed) -> Result<bool> {
+        if is_probe(&extra.key) {
+            return Ok(false);
+        }
+        let both = self.both(&extra.key).await?;
+        let deleted = both.source.first().is_some_and(|ours| ours.is_delete_marker);
+        Ok(deleted && matches!(both.verdict, Verdict::Ours { .. }))
+    }
+
+    async fn both(&self, key: &str) -> Result<Both> {
+        let read = Instant::now();
+        let (source, target) =
+            tokio::join!(versions(&self.source, key, MOST), versions(&self.target, key, MOST));
+        let (source, target) = (source.map_err(Error::source)?, target.map_err(Error::target)?);
+        let ahead = [&self.source, &self.target]
+            .map(|side| side.pages.clock_offset().unwrap_or(SignedDuration::ZERO));
+        let regions = self.regions.as_deref();
+        let names = regions.map_or(["", ""], |[source, target]| [source.as_str(), target.as_str()]);
+        let sides = Sides::new(ahead, names);
+        let verdict = decide(&history(&source), &history(&target), sides);
+        let newest = |versions: &[ObjectVersion]| versions.first().map(ObjectVersion::written);
+        let is_newer_at_source = newest(&source).map(|at| sides.by_target(at)) > newest(&target);
+        Ok(Both { source, target, verdict, is_newer_at_source, read })
+    }
+
+    /// Copies what the source holds over what was seen at the target.
+    async fn overwrite(&self, key: &str, both: &Both, ours: &ObjectVersion) -> Result<Tried> {
+        let there = both.target.first();
+        let precondition = match there {
+            Some(there) if !there.is_delete_marker => Precondition::Matches(there.etag.clone()),
+            Some(_) | None => Precondition::Absent,
+        };
+        let request =
+            CopyRequest { etag: Some(ours.etag.clone()), precondition, ..self.request(key, Some(ours.size)) };
+        let mut outcome = self.copier.copy(&request).await;
+        // There are stores (seen: `VersityGW` 1.8) to which a delete marker is an object.
+        if is_refused(&outcome)
+            && there.is_some_and(|there| there.is_delete_marker)
+            && is_same(versions(&self.target, key, 1).await.map_err(Error::target)?.first(), there)
+        {
+            outcome = self.copier.copy(&CopyRequest { precondition: Precondition::None, ..request }).await;
+        }
+        if is_refused(&outcome) {
+            return Ok(Tried::Again);
+        }
+        let outcome = outcome?;
+        let copied = match outcome {
+            Outcome::Copied(copied) => copied,
+            Outcome::Gone | Outcome::Changed => return Ok(Tried::Again),
+            outcome @ Outcome::Skipped(_) => return self.settled(key, outcome).await.map(Tried::Done),
+        };
+        if copied.target_etag != copied.source_etag {
+            self.take_back(key, copied.version.as_deref()).await?;
+            return Err(self.other_etag(key));
+        }
+        if there.is_some() && self.hides_a_change(key, both, &copied).await?
+            || self.is_stale(both, ours).await?
+        {
+            self.take_back(key, copied.version.as_deref()).await?;
+            return Ok(Tried::Again);
+        }
+        self.settled(key, Outcome::Copied(copied)).await.map(Tried::Done)
+    }
+
+    /// True if something came between what was seen at the target and our version.
+    async fn hides_a_change(&self, key: &str, both: &Both, copied: &Copied) -> Result<bool> {
+        let now = versions(&self.target, key, PAGE as usize).await.map_err(Error::target)?;
+        let mut below = now.iter().skip_while(|version| Some(&version.version) != copied.version.as_ref());
+        below.next();
+        Ok(below.next().is_some_and(|below| !is_same(Some(below), both.target.first())))
+    }
+
+    /// True if the copy took long, and what was copied is not what the source holds any more.
+    async fn is_stale(&self, both: &Both, ours: &ObjectVersion) -> Result<bool> {
+        if both.read.elapsed() < SLOW {
+            return Ok(false);
+        }
+        let now = versions(&self.source, ours_key(&self.source, ours), 1).await.map_err(Error::source)?;
+        Ok(!is_same(now.first(), Some(ours)))
+    }
+
+    /// Gives an object of the same content the attributes of the source's: the newer ones stay.
+    async fn attributes(&self, key: &str) -> Result<Tried> {
+        let outcome = self.copier.update(&self.request(key, None)).await?;
+        self.settled(key, outcome).await.map(Tried::Done)
+    }
+
+    /// Deletes what was seen at the target, and nothing else; unless the source's own lifecycle let it go.
+    async fn delete(&self, key: &str, both: &Both) -> Result<Tried> {
+        if let Some(there) = both.target.first().map(|there| listed(key, there))
+            && self.is_expired(Side::Source, &there).await?
+        {
+            return Ok(Tried::Done(Settled::Left(Left::Expired(Side::Source))));
+        }
+        let target_key = format!("{}{key}", self.target.prefix);
+        self.target.pages.delete(&target_key, None).await.map_err(Error::target)?;
+        let (source, target) =
+            tokio::join!(versions(&self.source, key, 1), versions(&self.target, key, PAGE as usize));
+        let (source, target) = (source.map_err(Error::source)?, target.map_err(Error::target)?);
+        let new: Vec<_> =
+            target.iter().take_while(|version| !is_same(Some(version), both.target.first())).collect();
+        // More markers than one: somebody else deleted what came in between.
+        let markers = new.iter().filter(|version| version.is_delete_marker).count();
+        let hides = markers == 1 && new.len() > 1;
+        let stale = !is_same(source.first(), both.source.first());
+        match new.first().filter(|top| top.is_delete_marker && (hides || stale)) {
+            Some(marker) => {
+                self.take_back(key, Some(&marker.version)).await?;
+                Ok(Tried::Again)
+            }
+            None => Ok(Tried::Done(Settled::Deleted)),
+        }
+    }
+
+    /// Deletes a version that we wrote.
+    async fn take_back(&self, key: &str, version: Option<&str>) -> Result<()> {
+        let Some(version) = version else { return Ok(()) };
+        let key = format!("{}{key}", self.target.prefix);
+        self.target.pages.delete(&key, Some(version)).await.map_err(Error::target)
+    }
+
+    fn other_etag(&self, key: &str) -> Error {
+        let bucket = self.target.pages.bucket().to_owned();
+        let key = Some(format!("{}{key}", self.target.prefix));
+        let what =
+            "to keep an object's ETag, by which two buckets that are both written know their objects".into();
+        let context = store::Context { bucket, key, ..store::Context::default() };
+        Error::Store { side: Side::Target, source: store::Error::Unsupported { what, context } }
+    }
+}
+
+/// True if the target held something else than was seen there.
+fn is_refused(outcome: &Result<Outcome>) -> bool {
+    use store::Error::{Changed, NotFound};
+    matches!(outcome, Err(Error::Store { side: Side::Target, source: Changed(_) | NotFound(_) }))
+}
+
+fn ours_key<'a>(listing: &Listing, version: &'a ObjectVersion) -> &'a str {
+    version.key.strip_prefix(&listing.prefix).unwrap_or(&version.key)
+}
+
+fn listed(key: &str, version: &ObjectVersion) -> Listed {
+    Listed {
+        key: key.to_owned(),
+        size: version.size,
+        etag: version.etag.clone(),
+        modified: version.written(),
+        storage_class: None,
+    }
+}
+
+fn is_same(a: Option<&ObjectVersion>, b: Option<&ObjectVersion>) -> bool {
+    a.map(|version| &version.version) == b.map(|version| &version.version)
+}
+
+/// The newest versions of one key, newest first; all of them, unless there are at least so many.
+async fn versions(listing: &Listing, key: &str, most: usize) -> store::Result<Vec<ObjectVersion>> {
+    let key = format!("{}{key}", listing.prefix);
+    let mut request =
+        ListVersionsRequest { prefix: key.clone(), max_keys: Some(PAGE), ..ListVersionsRequest::default() };
+    let mut found: Vec<ObjectVersion> = Vec::new();
+    loop {
+        let page = listing.pages.list_versions(&request).await?;
+        // Longer keys come after it.
+        let others = page.versions.iter().any(|version| version.key != key);
+        found.extend(page.versions.into_iter().filter(|version| version.key == key));
+        let most = if found.iter().any(is_out_of_order) { MOST } else { most };
+        match page.next.filter(|next| next.key == key && !others && found.len() < most) {
+            Some(next) if request.marker.as_ref() != Some(&next) => request.marker = Some(next),
+            _ => {
+                newest_first(&mut found);
+                return Ok(found);
+            }
+        }
+    }
+}
+
+fn history(versions: &[ObjectVersion]) -> History {
+    History { versions: versions.iter().map(Version::from).collect(), is_whole: versions.len() < MOST }
+}
