@@ -147,6 +147,7 @@ pub struct LifecycleSeen {
     pub prefix: String,
     /// Tags that an object must have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
     pub tags: BTreeMap<String, String>,
     /// Bytes that it must have more than.
     #[serde(default, skip_serializing_if = "Option::is_none")]

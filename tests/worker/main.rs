@@ -14,6 +14,7 @@ mod process;
 #[allow(dead_code, reason = "other tests need the rest")]
 #[path = "../support/proxy.rs"]
 mod proxy;
+mod replicating;
 #[path = "../support/stores.rs"]
 mod stores;
 

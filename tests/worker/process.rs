@@ -1,7 +1,7 @@
 //! A service, two buckets, and workers between them as child processes.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -145,29 +145,7 @@ impl Setting {
     pub fn start(&self, run_id: &str, change: impl FnOnce(&mut Value)) -> Worker {
         let mut task = self.task();
         change(&mut task);
-        let text = task.to_string();
-        let file = |name: &str| self.path(&format!("{run_id}.{name}"));
-        std::fs::write(file("task"), &text).unwrap();
-        let health = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_farshore"))
-            .args(["worker", "sync", "--run-id", run_id, "--task-hash", &farshore::task::hash(&text)])
-            .arg("--task")
-            .arg(file("task"))
-            .arg("--source-credentials")
-            .arg(self.path("source"))
-            .arg("--target-credentials")
-            .arg(self.path("target"))
-            .arg("--instance-credentials")
-            .arg(self.path("instance"))
-            .arg("--termination-log")
-            .arg(file("words"))
-            .args(["--health-address", &health.to_string()])
-            .env("KUBECONFIG", self.path("kubeconfig"))
-            .stdin(Stdio::null())
-            .stderr(std::fs::File::create(file("log")).unwrap())
-            .spawn()
-            .unwrap();
-        Worker { child, health, log: file("log"), words: file("words") }
+        Worker::start(self.folder.path(), "sync", run_id, &task.to_string())
     }
 
     /// Empties both buckets: the stores outlive the test.
@@ -230,6 +208,32 @@ pub struct Worker {
 }
 
 impl Worker {
+    /// A process with a task's text. `folder` holds its kubeconfig and the stores' keys, and takes its files.
+    pub fn start(folder: &Path, role: &str, run_id: &str, task: &str) -> Self {
+        let file = |name: &str| folder.join(format!("{run_id}.{name}"));
+        std::fs::write(file("task"), task).unwrap();
+        let health = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_farshore"))
+            .args(["worker", role, "--run-id", run_id, "--task-hash", &farshore::task::hash(task)])
+            .arg("--task")
+            .arg(file("task"))
+            .arg("--source-credentials")
+            .arg(folder.join("source"))
+            .arg("--target-credentials")
+            .arg(folder.join("target"))
+            .arg("--instance-credentials")
+            .arg(folder.join("instance"))
+            .arg("--termination-log")
+            .arg(file("words"))
+            .args(["--health-address", &health.to_string()])
+            .env("KUBECONFIG", folder.join("kubeconfig"))
+            .stdin(Stdio::null())
+            .stderr(std::fs::File::create(file("log")).unwrap())
+            .spawn()
+            .unwrap();
+        Self { child, health, log: file("log"), words: file("words") }
+    }
+
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
     }

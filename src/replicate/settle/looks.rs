@@ -19,6 +19,9 @@ const MOST_SEEN: usize = 1 << 17;
 const SLACK: SignedDuration = SignedDuration::from_secs(3);
 
 /// Objects of the same content on both sides whose attributes are looked at. That costs a HEAD on each side.
+///
+/// The source is right: of two buckets that are both written this must not be asked for, since a copy has a later time
+/// than its original, and an older set of tags would win.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Looks {
     #[default]

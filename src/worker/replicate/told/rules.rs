@@ -13,13 +13,16 @@ use crate::{
 
 /// Of each bucket: a status has its limits. Those that are there come first.
 const MOST: usize = 32;
+/// Tags of a rule that are noted. No store gives an object more: a rule that asks for more lets nothing go.
+const MOST_TAGS: usize = 64;
 
 /// What is noted for the next run.
 #[must_use]
 pub fn told(lifecycles: &Lifecycles) -> Vec<LifecycleSeen> {
     let Lifecycles { source, target } = lifecycles;
     let of = |bucket, lifecycle: &Lifecycle| -> Vec<_> {
-        lifecycle.seen().iter().take(MOST).map(|seen| spelt(bucket, seen)).collect()
+        let meant = lifecycle.seen().iter().filter(|seen| seen.rule.filter.tags.len() <= MOST_TAGS);
+        meant.take(MOST).map(|seen| spelt(bucket, seen)).collect()
     };
     [of(FailureSide::Source, source), of(FailureSide::Target, target)].concat()
 }
