@@ -20,6 +20,7 @@ mod input;
 mod installed;
 mod keeping;
 mod migrating;
+mod mutual;
 mod outage;
 mod starting;
 mod working;

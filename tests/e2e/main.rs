@@ -9,5 +9,6 @@ mod deletion;
 mod main_story;
 mod mending;
 mod migration;
+mod mutual;
 mod rule;
 mod service;
