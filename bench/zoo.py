@@ -6,45 +6,16 @@ at URL_A and URL_B, keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. `score`
 what is not equal on standard error.
 """
 
-import datetime
 import hashlib
-import hmac
-import http.client
 import os
 import sys
-import urllib.parse
 import xml.etree.ElementTree
 
-ID, SECRET = os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "lib"))
+from s3 import ask
+
 SOURCE, TARGET = (os.environ["URL_A"], "source"), (os.environ["URL_B"], "target")
 MIB = 1 << 20
-
-
-def ask(place, method, key, query=None, headers=None, body=b""):
-    """One signed request: status, headers and body of the answer."""
-    url, bucket = place
-    host = urllib.parse.urlsplit(url).netloc
-    path = "/" + bucket + "/" + urllib.parse.quote(key, safe="/-._~")
-    pairs = sorted((query or {}).items())
-    query = "&".join(f"{name}={urllib.parse.quote(value, safe='-._~')}" for name, value in pairs)
-    now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
-    digest = hashlib.sha256(body).hexdigest()
-    sent = {"host": host, "x-amz-date": now, "x-amz-content-sha256": digest}
-    sent.update({name.lower(): value for name, value in (headers or {}).items()})
-    names = ";".join(sorted(sent))
-    canonical = "".join(f"{name}:{' '.join(sent[name].split())}\n" for name in sorted(sent))
-    canonical = f"{method}\n{path}\n{query}\n{canonical}\n{names}\n{digest}"
-    scope = f"{now[:8]}/us-east-1/s3/aws4_request"
-    to_sign = f"AWS4-HMAC-SHA256\n{now}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
-    key_bytes = ("AWS4" + SECRET).encode()
-    for word in (now[:8], "us-east-1", "s3", "aws4_request"):
-        key_bytes = hmac.new(key_bytes, word.encode(), hashlib.sha256).digest()
-    signature = hmac.new(key_bytes, to_sign.encode(), hashlib.sha256).hexdigest()
-    sent["authorization"] = f"AWS4-HMAC-SHA256 Credential={ID}/{scope}, SignedHeaders={names}, Signature={signature}"
-    line = http.client.HTTPConnection(host)
-    line.request(method, path + ("?" + query if query else ""), body, {n: v.encode() for n, v in sent.items()})
-    answer = line.getresponse()
-    return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
 
 
 def animals():
