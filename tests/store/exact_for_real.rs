@@ -39,9 +39,12 @@ async fn keeps_what_lies_beside(source: Arc<dyn ObjectStore>, target: Arc<dyn Ob
             .await
             .unwrap();
         let updated = updated(&copier, key).await;
-        let there = target.head(key).await.unwrap();
-        assert_eq!((updated.sent, &there.etag, there.tag_count), (0, &before.etag, 3), "{key}");
+        let (here, there) = (source.head(key).await.unwrap(), target.head(key).await.unwrap());
+        assert_eq!((&there.etag, there.tag_count), (&before.etag, 3), "{key}");
         assert_eq!(there.attributes.metadata, BTreeMap::new());
+        assert!(here.attributes.are_kept_as(&there.attributes), "{key}: {there:?} of {here:?}");
+        // VersityGW leaves a header that is to go: there the content goes over once more.
+        assert!([0, here.size].contains(&updated.sent), "{updated:?}");
     }
 }
 

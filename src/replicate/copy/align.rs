@@ -183,12 +183,21 @@ impl Copier {
         let storage_class = wanted.storage_class.clone().or_else(|| there.storage_class.clone());
         let wanted = PutOptions { storage_class, ..wanted.clone() };
         match self.target.rewrite(key, &there.etag, &wanted).await {
-            Ok(put) if put.etag == there.etag => Ok(Some(put)),
+            Ok(put) if put.etag == there.etag => {
+                let held = !loses(&wanted.attributes, &there.attributes) || self.became(key, &wanted).await?;
+                Ok(held.then_some(put))
+            }
             // It has become another object, or the store doesn't do this: the content goes over.
             Ok(_) => Ok(None),
             Err(error) if is_no_rewrite(&error) => Ok(None),
             Err(error) => Err(with_tags_named(Error::target(error), &wanted)),
         }
+    }
+
+    /// Seen of `VersityGW` 1.8: a copy onto itself that says nothing of a header leaves the old one.
+    async fn became(&self, key: &str, wanted: &PutOptions) -> Result<bool> {
+        let there = self.target.head(key).await.map_err(Error::target)?;
+        Ok(wanted.attributes.are_kept_as(&there.attributes))
     }
 
     /// A precondition that did not hold because the target has got the very object meanwhile.
@@ -218,6 +227,25 @@ fn is_untimely(wanted: &PutOptions, there: &ObjectInfo) -> bool {
 fn lock_differs(wanted: &Lock, there: &Lock) -> bool {
     let longer = wanted.retention.is_some() && wanted.retention != there.retention;
     longer || wanted.legal_hold != there.legal_hold
+}
+
+/// True where something that is there is to go.
+fn loses(wanted: &Attributes, there: &Attributes) -> bool {
+    let headers = |attributes: &Attributes| {
+        let Attributes {
+            content_type: _,
+            content_encoding,
+            content_language,
+            content_disposition,
+            cache_control,
+            expires,
+            metadata: _,
+        } = attributes;
+        [content_encoding, content_language, content_disposition, cache_control, expires].map(Option::is_some)
+    };
+    let mut pairs = headers(wanted).into_iter().zip(headers(there));
+    pairs.any(|(wanted, there)| there && !wanted)
+        || there.metadata.keys().any(|name| !wanted.metadata.contains_key(name))
 }
 
 fn is_no_rewrite(error: &store::Error) -> bool {
