@@ -27,6 +27,7 @@ mod process;
 mod proxy;
 mod queues;
 mod settings;
+mod soak;
 #[path = "../support/stores.rs"]
 mod stores;
 mod suite;

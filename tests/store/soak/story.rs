@@ -1,0 +1,234 @@
+//! The story itself: a load, a worker, faults, and somebody who looks whether the time point is true.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use farshore::store::{GetOptions, ListRequest, ObjectStore, s3::S3Store};
+use fastrand::Rng;
+use futures::{StreamExt, stream};
+use jiff::Timestamp;
+
+use super::{
+    child::Order,
+    count,
+    history::State,
+    load::{self, Load},
+    server::{Fault, Link, Make, Server},
+    worker::Worker,
+};
+use crate::{
+    stores,
+    suite::{keys, md5, read},
+};
+
+/// Of the feed's changes, how many of a hundred are lost.
+const LOST: u8 = 5;
+/// What fails, in turn.
+const FAULTS: [Failing; 10] = {
+    use Failing::{SourceLink, SourceStore, TargetLink, TargetStore, Worker};
+    [Worker, SourceLink, TargetStore, Worker, TargetLink, SourceStore, Worker, SourceLink, Worker, TargetLink]
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failing {
+    Worker,
+    SourceLink,
+    TargetLink,
+    SourceStore,
+    TargetStore,
+}
+
+/// A bucket on a store of its own, straight and over a link that fails.
+struct Side {
+    server: Server,
+    link: Link,
+    store: S3Store,
+}
+
+impl Side {
+    async fn start(make: Make) -> Self {
+        let server = Server::start(make).await;
+        let link = Link::to(&server.endpoint).await;
+        let store = S3Store::new(stores::config(&server.endpoint, &stores::fresh_name())).unwrap();
+        let begin = Instant::now();
+        while let Err(error) = store.create_bucket().await {
+            assert!(begin.elapsed() < Duration::from_secs(30), "{error}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Self { server, link, store }
+    }
+
+    fn through_link(&self) -> (String, String) {
+        (self.link.endpoint.clone(), self.store.bucket().to_owned())
+    }
+}
+
+/// What was seen of the time point.
+#[derive(Debug, Default)]
+struct Samples {
+    taken: u64,
+    /// Different time points among them.
+    moments: BTreeSet<Timestamp>,
+    untrue: Vec<String>,
+}
+
+/// One direction of two buckets, all that fails in it, and what is written to its source. A mutual pair is two
+/// of them.
+struct Rule {
+    source: Arc<Side>,
+    target: Arc<Side>,
+    worker: Worker,
+    load: Arc<Load>,
+}
+
+impl Rule {
+    fn start(test: &'static str, (source, target): (Arc<Side>, Arc<Side>), load: Arc<Load>) -> Self {
+        let order = Order {
+            source: source.through_link(),
+            target: target.through_link(),
+            // The budget has a story of its own.
+            delete_count: u64::MAX,
+            delete_percent: 10,
+            lost_percent: LOST,
+            noted: None,
+        };
+        Self { source, target, worker: Worker::keep(test, order), load }
+    }
+
+    async fn fails(&self, failing: Failing, rng: &mut Rng) {
+        let pause = Duration::from_millis(rng.u64(200..1_200));
+        let faults =
+            [Fault::Down, Fault::Reset, Fault::Stall, Fault::Late, Fault::Short(rng.u32(1_000..300_000))];
+        match failing {
+            Failing::Worker => self.worker.is_killed_for(pause / 2).await,
+            Failing::SourceLink => self.source.link.fails(faults[rng.usize(..faults.len())], pause).await,
+            Failing::TargetLink => self.target.link.fails(faults[rng.usize(..faults.len())], pause).await,
+            Failing::SourceStore => self.source.server.is_killed_for(pause).await,
+            Failing::TargetStore => self.target.server.is_killed_for(pause).await,
+        }
+    }
+
+    /// So many faults, spread over the load.
+    async fn fails_often(&self, kills: u64, wanted: u64, rng: &mut Rng) {
+        for (n, failing) in (0..kills).zip(FAULTS.into_iter().cycle()) {
+            let due = (wanted * n + rng.u64(..wanted)) / kills.max(1);
+            while self.load.made() < due {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            self.fails(failing, rng).await;
+        }
+    }
+
+    /// Looks again and again whether all is there that the time point promises. Never ends.
+    async fn watch(&self, samples: &Mutex<Samples>) {
+        loop {
+            if let Some(until) = self.worker.seen().noted.and_then(|noted| noted.synced_until) {
+                let untrue = self.objections(until).await;
+                let mut samples = samples.lock().unwrap();
+                samples.taken += 1;
+                samples.moments.insert(until);
+                samples.untrue.extend(untrue);
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// What the target lacks of what was done by then. First the target is looked at and then the history, so
+    /// that a write in between is no lack.
+    async fn objections(&self, until: Timestamp) -> Vec<String> {
+        let keys = self.load.history.lock().unwrap().keys();
+        let looks = keys.into_iter().map(|key| async move {
+            let state = loop {
+                match load::state(&self.target.store, &key).await {
+                    Ok(state) => break state,
+                    // It was killed a moment ago.
+                    Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                }
+            };
+            self.load.history.lock().unwrap().objection(&key, state, until)
+        });
+        stream::iter(looks).buffer_unordered(8).filter_map(std::future::ready).collect().await
+    }
+
+    /// At no sample the time point was later than the truth.
+    fn is_true(&self, samples: &Samples) {
+        let seen = self.worker.seen();
+        println!("{} samples of {} time points; {seen:#?}", samples.taken, samples.moments.len());
+        assert!(samples.untrue.is_empty(), "not true at that moment: {:#?}", samples.untrue);
+        assert!(samples.moments.len() > 3 && seen.lost > 0, "too little was seen");
+    }
+
+    /// Both buckets hold what was written last, and the same of it.
+    async fn is_equal(&self) -> u64 {
+        let wanted = {
+            let history = self.load.history.lock().unwrap();
+            let mut keys = history.keys();
+            keys.retain(|key| history.now(key) != State::Absent);
+            keys
+        };
+        let listed = keys(&self.source.store, ListRequest::default()).await;
+        assert_eq!(sorted(listed), wanted, "the source lost or kept something by itself");
+        let listed = keys(&self.target.store, ListRequest::default()).await;
+        assert_eq!(sorted(listed), wanted, "lost or resurrected at the target");
+        for key in &wanted {
+            let (here, there) =
+                (fields(&self.source.store, key).await, fields(&self.target.store, key).await);
+            assert_eq!(here, there, "{key:?}");
+            assert_eq!(here.1, self.load.history.lock().unwrap().now(key), "{key:?}");
+        }
+        wanted.len() as u64
+    }
+}
+
+fn sorted(mut keys: Vec<String>) -> Vec<String> {
+    keys.sort();
+    keys
+}
+
+/// All of an object that a copy must have, but for its time.
+async fn fields(store: &S3Store, key: &str) -> (String, State, String) {
+    let info = store.head(key).await.unwrap();
+    let tags = store.tags(key).await.unwrap();
+    let content = md5(&read(store, key, &GetOptions::default()).await.unwrap());
+    let state = load::state(store, key).await.unwrap();
+    let all = format!("{} {:?} {:?} {tags:?} {content:?}", info.size, info.etag, info.attributes);
+    (all, state, key.to_owned())
+}
+
+/// Tells the story between two makes of stores.
+pub async fn run(test: &'static str, (from, to): (Make, Make)) {
+    let seed = count("SEED", fastrand::u64(..1_000_000));
+    let (wanted, kills) = (count("OPERATIONS", 400), count("KILLS", 6));
+    let mut rng = Rng::with_seed(seed);
+    println!("seed {seed}: {wanted} writes, {kills} faults, {LOST} % of the feed's changes lost");
+    let (source, target) = (Arc::new(Side::start(from).await), Arc::new(Side::start(to).await));
+    let load = Load::new(source.store.clone(), wanted, count("RATE", 25));
+    let keys = load::keys(usize::try_from(wanted / 40).unwrap().clamp(40, 300));
+    let rule = Rule::start(test, (source, target), Arc::clone(&load));
+    let (begin, samples) = (Instant::now(), Mutex::new(Samples::default()));
+
+    let mut faults = rng.fork();
+    let story = async {
+        tokio::join!(load.run(&keys, &mut rng), rule.fails_often(kills, wanted, &mut faults));
+        let last = Timestamp::now();
+        println!("written in {:?}: {:?}", begin.elapsed(), load.counts());
+        let caught_up = rule.worker.until("prove all of it", |seen| {
+            seen.noted.as_ref().and_then(|noted| noted.synced_until) > Some(last)
+        });
+        caught_up.await.noted.unwrap().synced_until.unwrap()
+    };
+    let until = tokio::select! {
+        until = story => until,
+        () = rule.watch(&samples) => unreachable!(),
+    };
+    rule.is_true(&samples.into_inner().unwrap());
+    assert!(rule.worker.seen().killed >= kills / 4, "too few kills");
+    println!("equal: {} objects, {:?}", rule.is_equal().await, begin.elapsed());
+    assert_eq!(rule.objections(until).await, Vec::<String>::new());
+    for side in [&rule.source, &rule.target] {
+        side.link.close().await;
+    }
+}
