@@ -8,13 +8,20 @@ mod known;
 mod lacks;
 mod looks;
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
 };
 
 pub use self::both::Regions;
-use self::{busy::Busy, handled::Handled, known::KnownAlike};
+use self::{
+    busy::{Busy, Held},
+    handled::Handled,
+    known::KnownAlike,
+};
 pub use self::{
     lacks::{Lack, Lacks},
     looks::{Looks, Newer, Seen},
@@ -50,9 +57,12 @@ pub struct Common {
 }
 
 impl Common {
-    /// A comparison begins: what a feed names from now on is none of its business.
-    pub(super) fn begin(&self) {
-        self.handled.forget();
+    /// A comparison begins: what a feed names from now on is none of its business. Tells for how long somebody
+    /// has been at work on a key: what they write may be as old, and come after the key was compared.
+    pub(super) fn begin(&self) -> Duration {
+        let now = Instant::now();
+        self.handled.begin(now);
+        self.busy.oldest().map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 
     fn expiry(&self) -> Arc<Expiry> {
@@ -211,10 +221,10 @@ impl Settler {
     /// # Errors
     /// Of either side; the target is as it was.
     pub async fn look(&self, key: &str, attributes_only: bool) -> Result<Looked> {
-        let _held = self.common.busy.hold(key).await;
+        let held = self.common.busy.hold(key).await;
         if self.regions.is_some() && !attributes_only {
             let looked = self.meet(key, false).await?;
-            return Ok(self.looked(key, looked));
+            return Ok(self.looked(&held, key, looked));
         }
         let request = self.request(key, None);
         let outcome = if attributes_only {
@@ -226,12 +236,12 @@ impl Settler {
             Outcome::Gone => Looked::Gone,
             outcome => Looked::Settled(self.settled(key, outcome).await?),
         };
-        Ok(self.looked(key, looked))
+        Ok(self.looked(&held, key, looked))
     }
 
-    fn looked(&self, key: &str, looked: Looked) -> Looked {
+    fn looked(&self, held: &Held<'_>, key: &str, looked: Looked) -> Looked {
         if matches!(looked, Looked::Settled(Settled::Copied(_))) {
-            self.common.handled.insert(key);
+            self.common.handled.insert(key, held.since);
         }
         looked
     }
@@ -253,7 +263,7 @@ impl Settler {
     /// # Errors
     /// Of either side; the target is as it was.
     pub async fn clear(&self, key: &str, seen: Option<&ETag>) -> Result<Settled> {
-        let _held = self.common.busy.hold(key).await;
+        let held = self.common.busy.hold(key).await;
         if self.regions.is_some() {
             return self.met(key).await;
         }
@@ -279,7 +289,7 @@ impl Settler {
                     return Ok(Settled::Left(Left::Expired(Side::Source)));
                 }
                 self.target.pages.delete(&target_key, None).await.map_err(Error::target)?;
-                self.common.handled.insert(key);
+                self.common.handled.insert(key, held.since);
                 Ok(Settled::Deleted)
             }
             Ok(_) => Ok(Settled::Overtaken),

@@ -215,7 +215,7 @@ impl Engine {
         let Look { expiry, lifecycles, notices } = self.settings.look(&memory, versionings.into()).await?;
         self.memory.lock().unwrap_or_else(PoisonError::into_inner).lifecycles = lifecycles;
         let started_at = Timestamp::now();
-        self.common.begin();
+        let under_way = self.common.begin();
         // Deletes are noted in the report of a comparison: the first one makes none.
         let action =
             if self.config.deletes && self.reported.load(Relaxed) { Action::Mirror } else { Action::Copy };
@@ -229,7 +229,7 @@ impl Engine {
         self.purse.target.store(report.counts.target, Relaxed);
         let offset = self.source.clock_offset().unwrap_or(SignedDuration::ZERO);
         // By whichever of both clocks a change is dated, it was made before.
-        let dealt_with_until = started_at - offset.abs();
+        let dealt_with_until = started_at - under_way - offset.abs();
         let seen = (&report.counts, &report.examples);
         // At one go: deletes are drawn meanwhile.
         let memory = {

@@ -2,6 +2,7 @@
 
 mod attributes;
 mod expiry;
+mod unheard;
 
 use std::collections::BTreeSet;
 

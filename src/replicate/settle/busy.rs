@@ -1,17 +1,18 @@
 //! One task a key at a time.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     sync::{Mutex, PoisonError},
+    time::Instant,
 };
 
 use tokio::sync::Notify;
 
-/// Keys that somebody is at work on. Comparison and feed may come upon the same one: without this the one that
+/// Keys that somebody is at work on, and since when. Comparison and feed may come upon the same one: without this the one that
 /// read earlier could write later, and an older object would lie at the target until the next comparison.
 #[derive(Debug, Default)]
 pub struct Busy {
-    keys: Mutex<HashSet<String>>,
+    keys: Mutex<HashMap<String, Instant>>,
     left: Notify,
 }
 
@@ -20,19 +21,36 @@ pub struct Busy {
 pub struct Held<'a> {
     busy: &'a Busy,
     key: &'a str,
+    /// Whatever was read under it was read later.
+    pub since: Instant,
 }
 
 impl Busy {
+    /// Since when those are at work who are longest.
+    pub fn oldest(&self) -> Option<Instant> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner).values().min().copied()
+    }
+
     /// Waits until nobody else is at work on the key.
     pub async fn hold<'a>(&'a self, key: &'a str) -> Held<'a> {
         loop {
             // Made before the look, so that a key that is left in between is not missed.
             let left = self.left.notified();
-            if self.keys.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned()) {
-                return Held { busy: self, key };
+            if let Some(since) = self.take(key) {
+                return Held { busy: self, key, since };
             }
             left.await;
         }
+    }
+
+    fn take(&self, key: &str) -> Option<Instant> {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if keys.contains_key(key) {
+            return None;
+        }
+        let now = Instant::now();
+        keys.insert(key.to_owned(), now);
+        Some(now)
     }
 }
 

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use farshore::{
     replicate::{
         feed::Choice,
-        follow::{self, Config, Held, Memory, Migrated, Nobody, Session, Spent, Strings, Update},
+        follow::{self, Attributes, Config, Held, Memory, Migrated, Nobody, Session, Spent, Strings, Update},
     },
     store::{ListenRequest, Listens, Notices, ObjectStore, Result, s3::S3Config, s3::S3Store},
 };
@@ -80,8 +80,8 @@ pub enum Said {
 
 impl From<Memory> for Noted {
     fn from(memory: Memory) -> Self {
-        // These buckets have no lifecycle.
-        let Memory { synced_until, migrated, repaired, held, spent, lifecycles: _ } = memory;
+        // These buckets have no lifecycle, and nothing is asked for.
+        let Memory { synced_until, migrated, repaired, held, spent, .. } = memory;
         Self {
             // As in the status: cut, not rounded.
             synced_until: synced_until.map(|at| Timestamp::from_second(at.as_second()).unwrap()),
@@ -131,6 +131,7 @@ pub async fn work(order: Order) {
             since: None,
             bytes_per_second: None,
             requests_per_second: None,
+            attributes: Attributes::default(),
             feed: Choice::Auto,
             least_period: Duration::from_secs(1),
             stuck_after: Duration::from_mins(10),
