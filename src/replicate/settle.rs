@@ -16,6 +16,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
+
 pub use self::both::Regions;
 use self::{
     busy::{Busy, Held},
@@ -172,10 +174,11 @@ impl Settler {
         self.common.seen.wants(looks, source, target)
     }
 
-    /// What became of an object whose attributes were to be compared.
-    pub(super) fn looked_at(&self, source: &Listed, settled: bool) {
+    /// What became of an object whose attributes were to be compared, and were asked for then.
+    pub(super) fn looked_at(&self, source: &Listed, asked: Timestamp, settled: bool) {
         if settled {
-            self.common.seen.settled(source);
+            let ahead = self.source.pages.clock_offset().unwrap_or_default();
+            self.common.seen.settled(source, asked + ahead);
         } else {
             self.common.seen.failed_at(&source.key);
         }

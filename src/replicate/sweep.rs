@@ -364,8 +364,9 @@ impl Sweep {
     }
 
     async fn look(&self, source: &Listed) -> Result<()> {
+        let asked = Timestamp::now();
         let looked = self.align(&source.key).await;
-        self.settler.looked_at(source, looked.is_ok());
+        self.settler.looked_at(source, asked, looked.is_ok());
         match looked {
             Ok(()) => Ok(()),
             Err(error) => self.note(&source.key, Err(error)),

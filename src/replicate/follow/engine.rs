@@ -62,8 +62,6 @@ pub(super) struct Engine {
     reported: AtomicBool,
     others: Arc<dyn Others>,
     waiting: AtomicBool,
-    /// When the last comparison began.
-    pub(super) last: Mutex<Option<Timestamp>>,
 }
 
 /// The comparison under way.
@@ -119,7 +117,6 @@ impl Engine {
             reported: AtomicBool::new(known),
             others,
             waiting: AtomicBool::new(false),
-            last: Mutex::default(),
         };
         Ok((engine, feed))
     }

@@ -14,16 +14,17 @@ impl Engine {
     /// Which objects of the same content the comparison looks at that begins now.
     pub(super) fn begin_looks(&self, now: Timestamp) -> Looks {
         let ahead = |store: &Arc<dyn ObjectStore>| store.clock_offset().unwrap_or(SignedDuration::ZERO);
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         let newer = Newer {
             source_ahead: ahead(&self.source),
             target_ahead: ahead(&self.target),
-            since: *self.last.lock().unwrap_or_else(PoisonError::into_inner),
+            proved: memory.synced_until,
+            mutual: self.config.mutual.is_some(),
         };
         // Of two buckets that are both written, the attributes of whichever wrote last stay.
         if self.config.mutual.is_some() {
             return Looks::Newer(newer);
         }
-        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         if self.common.seen().has_too_many() {
             memory.looked = None;
         }
@@ -40,7 +41,6 @@ impl Engine {
     pub(super) fn end_looks(&self, memory: &mut Memory, began: Timestamp, all: bool) {
         let asked = self.config.attributes.asked.as_ref().filter(|_| all);
         memory.learn(self.common.take_lacks(), (began, asked));
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(began);
     }
 
     /// What the next run is to know: what is to be looked at again only this one does.

@@ -121,7 +121,7 @@ impl Memory {
             copied_all.then_some(Migrated { at: began, objects: counts.source, bytes: counts.source_bytes })
         });
         let repaired = if self.migrated.is_some() || config.since.is_some() {
-            counts.copied + counts.deleted
+            counts.copied + counts.aligned + counts.deleted
         } else {
             0
         };

@@ -17,6 +17,8 @@ const MOST_FAILED: usize = 1000;
 const MOST_SEEN: usize = 1 << 17;
 /// What clocks and their offsets, which headers tell in seconds, may be off by.
 const SLACK: SignedDuration = SignedDuration::from_secs(3);
+/// A write may be seen so long after the moment that the store dates it by, which may be that of its beginning.
+const UNDER_WAY: SignedDuration = SignedDuration::from_mins(15);
 
 /// Objects of the same content on both sides whose attributes are looked at. That costs a HEAD on each side.
 ///
@@ -38,16 +40,25 @@ pub struct Newer {
     /// How far each side's clock is ahead of ours.
     pub source_ahead: SignedDuration,
     pub target_ahead: SignedDuration,
-    /// When the comparison before this one began, by our clock: what was written later is looked at as soon as the
-    /// source's time is the later one at all.
-    pub since: Option<Timestamp>,
+    /// Up to when, by our clock, all that the source had written was looked at, whichever run did it; `None`: nothing
+    /// was.
+    pub proved: Option<Timestamp>,
+    /// The target is written to as well: its attributes may be the newer ones.
+    pub mutual: bool,
 }
 
 impl Newer {
     fn is(&self, source: &Listed, target: &Listed) -> bool {
         let (here, there) = (source.modified - self.source_ahead, target.modified - self.target_ahead);
-        let recent = self.since.is_some_and(|since| here >= since - SLACK);
-        here > there + if recent { SignedDuration::ZERO } else { SLACK }
+        // What nobody has looked at yet, clocks must not hide: a copy follows its original within milliseconds, and
+        // the next write may follow the copy as fast.
+        let unproved = self.proved.is_none_or(|proved| here >= proved - UNDER_WAY);
+        let slack = match (unproved, self.mutual) {
+            (true, false) => -SLACK,
+            (true, true) => SignedDuration::ZERO,
+            (false, _) => SLACK,
+        };
+        here > there + slack
     }
 }
 
@@ -80,8 +91,15 @@ impl Seen {
     }
 
     /// An object was looked at, and both sides hold the same, or what the target can hold of it.
-    pub fn settled(&self, source: &Listed) {
+    ///
+    /// `now`: when it was asked for, by the source's clock. A store that dates by whole seconds may write again within
+    /// the same one: until it is over the object is looked at again.
+    pub fn settled(&self, source: &Listed, now: Timestamp) {
         self.failed().keys.remove(&source.key);
+        let exact = source.modified.subsec_nanosecond() != 0;
+        if !exact && now.duration_since(source.modified) < SLACK {
+            return;
+        }
         let mut alike = self.alike();
         if alike.len() < MOST_SEEN {
             alike.insert(hash(source));
@@ -146,9 +164,12 @@ mod tests {
         }
     }
 
-    fn newer(since: Option<i64>) -> Looks {
-        let since = since.map(|second| Timestamp::from_second(second).unwrap());
-        Looks::Newer(Newer { since, ..Newer::default() })
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn newer(proved: Option<i64>) -> Looks {
+        Looks::Newer(Newer { proved: proved.map(at), ..Newer::default() })
     }
 
     #[test]
@@ -157,10 +178,17 @@ mod tests {
         let wants =
             |looks: &Looks, source, target| seen.wants(looks, &listed("k", source), &listed("k", target));
         assert!(wants(&newer(None), 110, 100) && !wants(&newer(None), 100, 110));
-        // Clocks are not that exact; but what has just changed is looked at.
-        assert!(!wants(&newer(None), 102, 100) && wants(&newer(Some(101)), 102, 100));
-        assert!(!wants(&newer(Some(101)), 102, 102), "not written later");
-        seen.settled(&listed("k", 110));
+        // Clocks are not that exact: what was never proved is looked at, what was is not looked at again for that.
+        assert!(wants(&newer(None), 102, 100) && wants(&newer(None), 100, 102));
+        assert!(wants(&newer(Some(101)), 100, 102), "it may have been under way");
+        assert!(!wants(&newer(Some(200 + 900)), 100, 102) && !wants(&newer(Some(200 + 900)), 102, 100));
+        assert!(wants(&newer(Some(200 + 900)), 104, 100), "an older run gave up on it");
+        assert!(!wants(&newer(Some(101)), 102, 106), "copied later");
+        let mutual = Looks::Newer(Newer { mutual: true, ..Newer::default() });
+        assert!(wants(&mutual, 102, 100) && !wants(&mutual, 100, 102), "the target's may be the newer ones");
+        seen.settled(&listed("k", 110), at(112));
+        assert!(wants(&newer(None), 110, 100), "it may be written again in that very second");
+        seen.settled(&listed("k", 110), at(113));
         assert!(!wants(&newer(None), 110, 100), "it was looked at");
         assert!(wants(&newer(None), 111, 100), "it was written again");
         assert!(wants(&Looks::All, 110, 100) && !wants(&Looks::None, 111, 100));
@@ -170,12 +198,12 @@ mod tests {
     fn c02_a_clock_that_is_ahead_makes_nothing_newer() {
         let ahead = SignedDuration::from_secs(1200);
         for (source_ahead, target_ahead, source, target, wanted) in [
-            (ahead, SignedDuration::ZERO, 1300, 100, false),
+            (ahead, SignedDuration::ZERO, 1290, 100, false),
             (ahead, SignedDuration::ZERO, 1310, 100, true),
             (SignedDuration::ZERO, ahead, 110, 1300, true),
             (SignedDuration::ZERO, ahead, 100, 1310, false),
         ] {
-            let looks = Looks::Newer(Newer { source_ahead, target_ahead, since: None });
+            let looks = Looks::Newer(Newer { source_ahead, target_ahead, ..Newer::default() });
             let wants = Seen::default().wants(&looks, &listed("k", source), &listed("k", target));
             assert_eq!(wants, wanted, "{source} against {target}");
         }
@@ -187,7 +215,7 @@ mod tests {
         seen.failed_at("k");
         let wants = || seen.wants(&newer(None), &listed("k", 100), &listed("k", 110));
         assert!(wants() && seen.has_failed());
-        seen.settled(&listed("k", 100));
+        seen.settled(&listed("k", 100), at(200));
         assert!(!wants() && !seen.has_failed());
         for n in 0..=MOST_FAILED {
             seen.failed_at(&n.to_string());

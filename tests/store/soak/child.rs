@@ -129,6 +129,7 @@ pub async fn work(order: Order) {
             delete_count: order.delete_count,
             delete_percent: order.delete_percent,
             since: None,
+            mutual: None,
             bytes_per_second: None,
             requests_per_second: None,
             attributes: Attributes::default(),

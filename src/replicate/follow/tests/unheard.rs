@@ -44,3 +44,25 @@ async fn c05_c16_the_time_point_waits_for_looks_that_began_before() {
         run.end().await;
     }
 }
+
+/// Attributes that are written a moment after the copy, unheard, and no worker runs for a while: the tag stays, and
+/// the times are too near for clocks to tell.
+#[tokio::test]
+async fn c02_c16_attributes_that_changed_unheard_are_found_by_the_next_run() {
+    let (source, target) = (bucket([7]).await, bucket([]).await);
+    let mut run = start(source.clone(), target.clone(), None);
+    let first = run.until("migrate", |compared| compared.memory.migrated.is_some()).await;
+    run.end().await;
+    let mut options = PutOptions::default();
+    options.attributes.content_type = Some("text/x-other".to_owned());
+    let etag = source.head("k0007").await.unwrap().etag;
+    source.rewrite("k0007", &etag, &options).await.unwrap();
+    // As if the source's clock was told a little wrong.
+    source.set_clock_offset(jiff::SignedDuration::from_millis(900));
+    let mut run = start(source, target, first.memory);
+    let seen = run.until("see it", |compared| compared.counts.unlike_attributes > 0).await;
+    assert_eq!((seen.counts.aligned, seen.counts.copied, seen.memory.repaired), (1, 0, 1));
+    let there = run.target.head("k0007").await.unwrap();
+    assert_eq!(there.attributes.content_type.as_deref(), Some("text/x-other"));
+    run.end().await;
+}
