@@ -6,6 +6,7 @@ mod copy;
 mod crds;
 mod protected;
 mod telemetry;
+mod watch;
 mod worker;
 
 use std::process::ExitCode;
@@ -77,6 +78,8 @@ pub enum Error {
     Backup(#[from] crate::backup::Error),
     #[error(transparent)]
     Replicate(#[from] crate::replicate::Error),
+    #[error(transparent)]
+    Follow(crate::replicate::follow::Error),
     #[error(transparent)]
     Store(#[from] crate::store::Error),
     #[error(transparent)]

@@ -14,7 +14,7 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::{Error, backup::s3_url};
+use super::{Error, backup::s3_url, watch};
 use crate::{
     api::ByteRate,
     replicate::{
@@ -40,6 +40,10 @@ pub struct Copy {
     /// Also deletes what only the target has, each object after the source itself said that it has none.
     #[arg(long)]
     delete: bool,
+    /// Goes on with what changes until it is stopped: whole buckets only. Of deletes no more than 1,000 an hour are
+    /// made where that is more than a tenth of the target, and none before the first comparison is over.
+    #[arg(long, conflicts_with = "dry_run")]
+    watch: bool,
     /// Only says what would be copied and deleted.
     #[arg(long)]
     dry_run: bool,
@@ -58,7 +62,7 @@ pub struct Compare {
 /// `SOURCE_AWS_SESSION_TOKEN`), and the same with `TARGET_`; else from the usual `AWS_` variables, else from
 /// the profile that `AWS_PROFILE` names.
 #[derive(Debug, Args)]
-struct Sides {
+pub struct Sides {
     /// Where objects come from, like `s3://bucket/prefix`; the prefix is taken as it is.
     #[arg(value_name = "SOURCE")]
     source: String,
@@ -157,6 +161,10 @@ enum AddressingName {
 
 /// Copies. The exit code is 0 only if the target then holds all that the source does.
 pub async fn copy(flags: Copy) -> Result<ExitCode, Error> {
+    if flags.watch {
+        let bandwidth = flags.bandwidth.as_ref().map(ByteRate::get);
+        return watch::run(&flags.sides, flags.delete, bandwidth).await;
+    }
     let action = match (flags.dry_run, flags.delete) {
         (true, _) => Action::Compare,
         (false, true) => Action::Mirror,
@@ -180,6 +188,22 @@ pub async fn compare(flags: Compare) -> Result<ExitCode, Error> {
 }
 
 impl Sides {
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
+    pub fn keep(&self) -> Result<Keep, Error> {
+        self.kept.keep()
+    }
+
     fn limits(&self, bytes_per_second: Option<u64>) -> Arc<Limits> {
         Limits::with_waiting(bytes_per_second, None, Some(self.parallel.into()))
     }
@@ -187,8 +211,8 @@ impl Sides {
     async fn sweep(&self, action: Action, limits: &Arc<Limits>) -> Result<Report, Error> {
         let (source_bucket, source_prefix) = s3_url("SOURCE", &self.source)?;
         let (target_bucket, target_prefix) = s3_url("TARGET", &self.target)?;
-        let source = self.open("SOURCE", &source_bucket).await?;
-        let target = self.open("TARGET", &target_bucket).await?;
+        let source: Arc<dyn ObjectStore> = Arc::new(self.open("SOURCE", &source_bucket).await?);
+        let target: Arc<dyn ObjectStore> = Arc::new(self.open("TARGET", &target_bucket).await?);
         if action != Action::Compare && replicate::same_place(&*source, &*target, &target_prefix).await? {
             return Err(Error::BadArgument {
                 argument: "TARGET",
@@ -201,7 +225,7 @@ impl Sides {
         // While one end is waited for, the other need not be idle.
         let effort = Effort { objects: 2 * usize::from(self.parallel), ..Effort::default() };
         let sweep = Sweep::new((source, source_prefix), (target, target_prefix), action, effort)
-            .keep(self.kept.keep()?)
+            .keep(self.keep()?)
             .with_attributes(self.kept.attributes);
         let shown = tokio::spawn(show(sweep.tally(), action));
         let report = sweep.run().await;
@@ -211,7 +235,7 @@ impl Sides {
         Ok(report?)
     }
 
-    async fn open(&self, side: &'static str, bucket: &str) -> Result<Arc<dyn ObjectStore>, Error> {
+    pub async fn open(&self, side: &'static str, bucket: &str) -> Result<S3Store, Error> {
         let (endpoint, region, addressing) = if side == "SOURCE" {
             (&self.source_endpoint, &self.source_region, self.source_addressing)
         } else {
@@ -235,7 +259,7 @@ impl Sides {
                 credentials(side).await?,
             )
         };
-        Ok(Arc::new(S3Store::new(config)?))
+        Ok(S3Store::new(config)?)
     }
 
     fn tell(&self, report: &Report, agrees: bool) -> Result<ExitCode, Error> {

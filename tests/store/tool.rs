@@ -1,10 +1,13 @@
 //! `farshore copy` and `farshore compare`, as typed, between real stores.
 
-use std::process::{Command, Output};
+use std::{
+    process::{Command, Output, Stdio},
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use farshore::store::{Attributes, ObjectStore, PutOptions, s3::S3Store};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     proxy::{Break, Proxy},
@@ -43,11 +46,22 @@ async fn minio() -> Side {
     Side { store: stores::minio_a().await, endpoint: stores::endpoint("FARSHORE_TEST_MINIO_A") }
 }
 
+async fn minio_b() -> Side {
+    Side { store: stores::minio_b().await, endpoint: stores::endpoint("FARSHORE_TEST_MINIO_B") }
+}
+
 async fn versity() -> Side {
     Side { store: stores::versity().await, endpoint: stores::endpoint("FARSHORE_TEST_VERSITY") }
 }
 
 async fn farshore(command: &str, source: &Side, target: &Side, more: &[&str]) -> (Output, Value) {
+    let mut typed = typed(command, source, target, more);
+    let output = tokio::task::spawn_blocking(move || typed.output().unwrap()).await.unwrap();
+    let told = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    (output, told)
+}
+
+fn typed(command: &str, source: &Side, target: &Side, more: &[&str]) -> Command {
     let keys = stores::credentials().current().unwrap();
     let mut typed = Command::new(env!("CARGO_BIN_EXE_farshore"));
     typed
@@ -60,9 +74,7 @@ async fn farshore(command: &str, source: &Side, target: &Side, more: &[&str]) ->
         .env("SOURCE_AWS_SECRET_ACCESS_KEY", keys.secret_key.reveal())
         .env("AWS_ACCESS_KEY_ID", &keys.access_key)
         .env("AWS_SECRET_ACCESS_KEY", keys.secret_key.reveal());
-    let output = tokio::task::spawn_blocking(move || typed.output().unwrap()).await.unwrap();
-    let told = serde_json::from_slice(&output.stdout).unwrap_or_default();
-    (output, told)
+    typed
 }
 
 fn options(n: usize) -> PutOptions {
@@ -184,4 +196,52 @@ async fn c06_p06_a_bucket_is_not_copied_onto_itself() {
     let (output, _) = farshore("copy", &source, &again, &[]).await;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && said.contains("the source itself"), "{said}");
+}
+
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let start = Instant::now();
+    while !holds().await {
+        assert!(start.elapsed() < Duration::from_secs(30), "{what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn p06_c03_a_copy_that_watches_goes_on_until_it_is_stopped() {
+    let (source, target) = (minio().await, minio_b().await);
+    source.store.put("before", Bytes::from_static(b"1"), &PutOptions::default()).await.unwrap();
+    let more = ["--watch", "--delete"];
+    let mut watching =
+        typed("copy", &source, &target, &more).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let is_there = async |key: &str| target.store.head(key).await.is_ok();
+    until("what was there is copied", async || is_there("before").await).await;
+    source.store.put("after", Bytes::from_static(b"2"), &PutOptions::default()).await.unwrap();
+    until("what is written is copied", async || is_there("after").await).await;
+    source.store.delete("after", None).await.unwrap();
+    until("what is deleted goes", async || !is_there("after").await).await;
+    // Whatever the last comparison was, one is over since nothing happens any more.
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    let stopped = Command::new("kill").arg(watching.id().to_string()).status().unwrap();
+    assert!(stopped.success());
+    let output = tokio::task::spawn_blocking(move || watching.wait_with_output().unwrap()).await.unwrap();
+    let lines: Vec<Value> = String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert!(output.status.success(), "{lines:?}");
+    let last = lines.last().unwrap();
+    assert_eq!((&last["agree"], &last["source"], &last["feed"]), (&json!(true), &json!(1), &json!("Listen")));
+}
+
+#[tokio::test]
+async fn p06_a_prefix_is_not_watched() {
+    let (source, target) = (minio().await, minio_b().await);
+    let keys = |side: &Side| format!("s3://{}/p/", side.store.bucket());
+    let output = Command::new(env!("CARGO_BIN_EXE_farshore"))
+        .args(["copy", &keys(&source), &keys(&target), "--watch"])
+        .output()
+        .unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && told.contains("whole bucket with --watch"), "{told}");
 }
