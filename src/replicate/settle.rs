@@ -141,14 +141,22 @@ impl Settler {
         Self { copier: self.copier.keep(keep), ..self }
     }
 
-    /// What differs between two objects of the same content; `None` where they are not.
+    /// What differs between two objects of the same content; `None` where they are not, or where nobody can say whose
+    /// attributes are to stay.
     pub(super) async fn differences(&self, key: &str) -> Result<Option<Vec<Attribute>>> {
-        self.copier.differences(&self.request(key, None)).await
+        let differences = self.copier.differences(&self.request(key, None)).await?;
+        Ok(differences.filter(|differences| !self.is_mutual() || are_dated(differences)))
     }
 
     /// Gives the target's object the attributes of the source's; what it can't be given is told.
     pub(super) async fn align(&self, key: &str) -> Result<Vec<LeftOut>> {
         let _held = self.common.busy.hold(key).await;
+        if self.is_mutual() {
+            return Ok(match self.meet(key, false).await? {
+                Looked::Settled(Settled::Copied(copied)) => copied.left_out,
+                Looked::Settled(_) | Looked::Gone => Vec::new(),
+            });
+        }
         match self.copier.update(&self.request(key, None)).await? {
             Outcome::Copied(copied) => {
                 self.common.note(|lacks| lacks.note_copy(key, &copied));
@@ -338,6 +346,12 @@ fn listed(key: &str, found: &ObjectInfo) -> Listed {
         modified: found.modified,
         storage_class: found.storage_class.clone(),
     }
+}
+
+/// True for attributes that only a new write changes, so that its time says which side's are the later ones. A copy is
+/// later than its original, and would take away the tags that somebody has given that since.
+fn are_dated(differences: &[Attribute]) -> bool {
+    differences.iter().any(|attribute| matches!(attribute, Attribute::Headers | Attribute::Metadata))
 }
 
 /// A key with characters that XML can't hold is listed again: a store that ignores `encoding-type=url`

@@ -22,8 +22,8 @@ const UNDER_WAY: SignedDuration = SignedDuration::from_mins(15);
 
 /// Objects of the same content on both sides whose attributes are looked at. That costs a HEAD on each side.
 ///
-/// The source is right: of two buckets that are both written this must not be asked for, since a copy has a later time
-/// than its original, and an older set of tags would win.
+/// The source is right. Of two buckets that are both written, `All` must not be asked for: nobody could say whose tags
+/// are the later ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Looks {
     #[default]

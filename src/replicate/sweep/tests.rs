@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    replicate::Attribute,
+    replicate::{Attribute, Newer},
     store::{
         Attributes, PutOptions,
         memory::{Effect, Failure as Broken, Fault, MemoryStore, Verb},
@@ -232,4 +232,52 @@ async fn c02_c17_attributes_of_what_goes_meanwhile_are_nobodys() {
     source.fault(Fault::always(Verb::Head, Broken::AccessDenied).on("k07"));
     let report = sweep(&source, &target, Action::Compare).with_attributes(true).run().await.unwrap();
     assert_eq!((report.counts.unlike_attributes, report.counts.failed), (0, 1), "{report:?}");
+}
+
+/// Two buckets that are both written; one object that was copied from the first to the second.
+async fn mutual_pair() -> (MemoryStore, MemoryStore) {
+    let (one, other) = (MemoryStore::new("one"), MemoryStore::new("other"));
+    for bucket in [&one, &other] {
+        bucket.set_versioning(crate::store::Versioning::Enabled);
+    }
+    one.put("k", "1".into(), &PutOptions::default()).await.unwrap();
+    look_both_ways(&one, &other).await;
+    assert_eq!(other.bytes("k"), one.bytes("k"));
+    (one, other)
+}
+
+/// Each side's worker compares, the second one first.
+async fn look_both_ways(one: &MemoryStore, other: &MemoryStore) {
+    let newer = Newer { mutual: true, ..Newer::default() };
+    for (from, to, regions) in [(other, one, ["o", "a"]), (one, other, ["a", "o"])] {
+        let sweep = sweep(from, to, Action::Mirror).mutual(regions.map(str::to_owned));
+        let report = sweep.looking_at(Looks::Newer(newer.clone())).run().await.unwrap();
+        assert_eq!(report.counts.failed, 0, "{report:?}");
+    }
+}
+
+#[tokio::test]
+async fn c02_c08_a_copy_takes_no_tags_away_from_its_original() {
+    let (one, other) = mutual_pair().await;
+    let tags: crate::store::Tags = [("kept".to_owned(), "yes".to_owned())].into();
+    one.put_tags("k", &tags).await.unwrap();
+    look_both_ways(&one, &other).await;
+    assert_eq!(one.tags("k").await.unwrap(), tags, "the copy has the later time, and no tags");
+}
+
+#[tokio::test]
+async fn c02_c08_metadata_that_either_side_wrote_last_goes_to_the_other() {
+    let (one, other) = mutual_pair().await;
+    for (n, writer) in [(1, &other), (2, &one), (3, &other)] {
+        let mark = |n: i32| Attributes {
+            metadata: [("m".to_owned(), n.to_string())].into(),
+            ..Attributes::default()
+        };
+        let options = PutOptions { attributes: mark(n), ..PutOptions::default() };
+        writer.put("k", "1".into(), &options).await.unwrap();
+        look_both_ways(&one, &other).await;
+        for side in [&one, &other] {
+            assert_eq!(side.head("k").await.unwrap().attributes, mark(n), "{} after {n}", side.bucket());
+        }
+    }
 }
