@@ -19,6 +19,7 @@ use crate::{
     api::ByteRate,
     replicate::{
         self, Attribute, Created, Keep, LeftOut,
+        follow::Attributes,
         sweep::{Action, Counts, Effort, Report, Sweep, Tally},
     },
     store::{
@@ -200,8 +201,10 @@ impl Sides {
         self.json
     }
 
-    pub fn keep(&self) -> Result<Keep, Error> {
-        self.kept.keep()
+    /// What is kept of objects while changes are followed; with `--attributes` all are looked at for it first.
+    pub fn attributes(&self) -> Result<Attributes, Error> {
+        let asked = self.kept.attributes.then(|| "--attributes".to_owned());
+        Ok(Attributes { keep: self.kept.keep()?, asked, every: None })
     }
 
     fn limits(&self, bytes_per_second: Option<u64>) -> Arc<Limits> {
@@ -225,7 +228,7 @@ impl Sides {
         // While one end is waited for, the other need not be idle.
         let effort = Effort { objects: 2 * usize::from(self.parallel), ..Effort::default() };
         let sweep = Sweep::new((source, source_prefix), (target, target_prefix), action, effort)
-            .keep(self.keep()?)
+            .keep(self.kept.keep()?)
             .with_attributes(self.kept.attributes);
         let shown = tokio::spawn(show(sweep.tally(), action));
         let report = sweep.run().await;

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Error, backup::s3_url, copy::Sides};
 use crate::replicate::{
     feed::Choice,
-    follow::{self, Attributes, Compared, Config, Nobody, Session, Strings, Update},
+    follow::{self, Compared, Config, Nobody, Session, Strings, Update},
 };
 
 /// Least time from one comparison to the next.
@@ -70,7 +70,7 @@ async fn session(sides: &Sides, delete: bool, bytes_per_second: Option<u64>) -> 
         since: None,
         bytes_per_second,
         requests_per_second: None,
-        attributes: Attributes { keep: sides.keep()?, ..Attributes::default() },
+        attributes: sides.attributes()?,
         feed: Choice::Auto,
         mutual: None,
         least_period: LEAST_PERIOD,
