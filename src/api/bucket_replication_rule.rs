@@ -6,8 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Comparison, Credentials, FeedStatus, Incomplete, KeptAttributes, MigrationPlan, Observed, PlanEnded,
-    RateLimits, ReplicationProgress, RunRequest, Served, Share, SkippedObjects, WorkerSpec, comparison,
+    Comparison, Convergence, Credentials, FeedStatus, Incomplete, KeptAttributes, MigrationPlan, Observed,
+    PlanEnded, RateLimits, ReplicationProgress, RunRequest, Served, Share, SkippedObjects, WorkerSpec,
+    comparison,
 };
 
 /// Replicates a bucket's objects to a bucket in another region, in one direction. Objects of the same name at the target are overwritten.
@@ -230,6 +231,9 @@ pub struct BucketReplicationRuleStatus {
     /// What the comparisons found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counts: Option<ReplicationCounts>,
+    /// What the last comparison found: the proof that both buckets converge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<Convergence>,
     /// Objects that stay at the source for the time being, as the last comparison found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]

@@ -8,8 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AcceptedPair, AttributesCompared, FailureSide, HumanDuration, Incomplete, Measure, SkippedObjects,
-    observed::told_anew,
+    AcceptedPair, AttributesCompared, Convergence, FailureSide, HumanDuration, Incomplete, Measure,
+    SkippedObjects, observed::told_anew,
 };
 
 /// Reason of a worker that found both ends of its rule to be one store (`C06`).
@@ -46,6 +46,9 @@ pub struct Comparison {
     pub target_objects: u64,
     /// Differences that were found.
     pub differences: u64,
+    /// The same by kind, with examples.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub convergence: Option<Convergence>,
     /// Objects that could not be copied or deleted.
     pub failed: u64,
     /// Objects that one bucket's own lifecycle let go and the other one keeps.
@@ -102,6 +105,9 @@ impl Measure for Comparison {
             completed_at: earlier.completed_at.clone(),
             synced_until: told_anew(earlier.synced_until.as_ref(), self.synced_until),
             dealt_with_until: dealt.unwrap_or(self.dealt_with_until),
+            convergence: self
+                .convergence
+                .map(|found| Convergence { completed_at: earlier.completed_at.clone(), ..found }),
             ..self
         }
     }

@@ -211,7 +211,7 @@ async fn p06_c03_a_copy_that_watches_goes_on_until_it_is_stopped() {
     let (source, target) = (minio().await, minio_b().await);
     source.store.put("before", Bytes::from_static(b"1"), &PutOptions::default()).await.unwrap();
     let more = ["--watch", "--delete"];
-    let mut watching =
+    let watching =
         typed("copy", &source, &target, &more).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let is_there = async |key: &str| target.store.head(key).await.is_ok();
     until("what was there is copied", async || is_there("before").await).await;

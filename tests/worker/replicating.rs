@@ -120,3 +120,31 @@ async fn c02_what_a_target_forgets_without_a_word_is_reported_and_the_next_run_s
     worker.terminate();
     assert_eq!(worker.end(Duration::from_secs(15)).await, Some(0), "{}", worker.log());
 }
+
+#[tokio::test]
+async fn c17_a_comparison_reports_what_both_sides_held_with_examples() {
+    let (source, target) = (stores::minio_a().await, stores::versity().await);
+    let put = async |store: &S3Store, key: &str, content: &'static str| {
+        store.put(key, Bytes::from_static(content.as_bytes()), &PutOptions::default()).await.unwrap();
+    };
+    for store in [&source, &target] {
+        put(store, "equal", "same").await;
+    }
+    put(&source, "differing", "here").await;
+    put(&target, "differing", "there").await;
+    put(&target, "extra", "too much").await;
+    for n in 0..5 {
+        put(&source, &format!("new-{n}"), "new").await;
+    }
+    let setting = Setting::new("worker-proof", (&source, &target), Value::Null).await;
+    let mut worker = setting.start("run-1");
+    let found = setting.comparison_of("run-1", &worker).await.convergence.expect("it tells what it found");
+    assert_eq!(found.equal, 1);
+    let told = [found.differing, found.only_at_source, found.only_at_target]
+        .map(|found| (found.count, found.examples.join(" ")));
+    assert_eq!(
+        told,
+        [(1, "differing"), (5, "new-0 new-1 new-2"), (1, "extra")].map(|(n, keys)| (n, keys.to_owned()))
+    );
+    worker.kill();
+}

@@ -122,6 +122,7 @@ impl<'a> View<'a> {
             live_time_point: self.live_time_point().filter(|_| current),
             feed: known.and_then(|cycle| cycle.feed.clone()).or_else(|| old.feed.clone()),
             counts: known.map(counts).or_else(|| old.counts.clone()),
+            comparison: known.and_then(|cycle| cycle.convergence.clone()).or_else(|| old.comparison.clone()),
             skipped: known.map_or_else(|| old.skipped.clone(), |cycle| cycle.skipped.clone()),
             incomplete,
             last_run_request: honoured(*rule, &observed.jobs),

@@ -7,9 +7,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::{
     api::{
-        AcceptedBucket, AcceptedPair, AttributesCompared, BucketReplicationRule, Comparison, DeletedInHour,
-        FeedStatus, Finding, HeldDeletes, HumanDuration, LiveProgress, Migrated, MigrationPlan,
-        MigrationProgress, ReplicationProgress, Share, SkippedObjects, VersionsKept,
+        AcceptedBucket, AcceptedPair, AttributesCompared, BucketReplicationRule, Comparison, Convergence,
+        DeletedInHour, FeedStatus, Finding, HeldDeletes, HumanDuration, KeysFound, LiveProgress, Migrated,
+        MigrationPlan, MigrationProgress, ReplicationProgress, Share, SkippedObjects, VersionsKept,
     },
     replicate::{
         follow::{self, Claimant, Compared, Memory, Progress, Update},
@@ -187,6 +187,7 @@ fn comparison(compared: Compared, pair: AcceptedPair) -> Comparison {
         source_objects: counts.source,
         target_objects: counts.target,
         differences: counts.missing + counts.unlike + counts.extra,
+        convergence: Some(convergence(&counts, &examples, completed_at)),
         failed: counts.failed,
         left: counts.left,
         expired: counts.expired_at_source + counts.expired_at_target,
@@ -206,6 +207,23 @@ fn comparison(compared: Compared, pair: AcceptedPair) -> Comparison {
         feed: Some(FeedStatus { kind: feed.kind.name().to_owned(), why: shortened(&feed.why, TEXT) }),
         source_versions: versions(source_versioning),
         target_versions: versions(target_versioning),
+    }
+}
+
+/// Keys of a kind that a status names.
+const NAMED: usize = 3;
+
+fn convergence(counts: &Counts, examples: &Examples, completed_at: Timestamp) -> Convergence {
+    let found = |count, keys: &[String]| KeysFound {
+        count,
+        examples: keys.iter().take(NAMED).map(|key| shortened(key, TEXT)).collect(),
+    };
+    Convergence {
+        completed_at: whole_second(completed_at),
+        equal: counts.alike,
+        differing: found(counts.unlike, &examples.unlike),
+        only_at_source: found(counts.missing, &examples.missing),
+        only_at_target: found(counts.extra, &examples.extra),
     }
 }
 
