@@ -235,6 +235,23 @@ async fn p06_c03_a_copy_that_watches_goes_on_until_it_is_stopped() {
 }
 
 #[tokio::test]
+async fn c02_p06_a_copy_that_watches_looks_at_attributes_where_that_is_asked_for() {
+    let (source, target) = (minio().await, minio_b().await);
+    let tags: farshore::store::Tags = [("t".to_owned(), "1".to_owned())].into();
+    let tagged = PutOptions { tags: tags.clone(), ..PutOptions::default() };
+    source.store.put("k", Bytes::from_static(b"1"), &tagged).await.unwrap();
+    // Later, and alike but for its tags: a listing shows nothing of them.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    target.store.put("k", Bytes::from_static(b"1"), &PutOptions::default()).await.unwrap();
+    let more = ["--watch", "--attributes"];
+    let mut watching =
+        typed("copy", &source, &target, &more).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    until("the tags are there", async || target.store.tags("k").await.unwrap() == tags).await;
+    watching.kill().unwrap();
+    watching.wait().unwrap();
+}
+
+#[tokio::test]
 async fn p06_a_prefix_is_not_watched() {
     let (source, target) = (minio().await, minio_b().await);
     let keys = |side: &Side| format!("s3://{}/p/", side.store.bucket());
