@@ -27,12 +27,18 @@ peer_rclone() {
     --use-server-modtime --s3-no-check-bucket --s3-chunk-size 16Mi --quiet "$@"
 }
 
+# It reads flags from the environment, too: ours must not be there. Tags cost it a request an object, payloads that
+# are signed a hash each. In parts as large as the source's, so that ETags stay what they are.
 peer_s3sync() {
+  [[ -z ${DELETE:-} ]] || set -- --delete
+  unset DELETE
+  [[ -n ${EXACT:-} ]] || set -- "$@" --disable-tagging --disable-payload-signing
   exec s3sync --source-endpoint-url "$URL_A" --target-endpoint-url "$URL_B" \
     --source-force-path-style --target-force-path-style --source-region us-east-1 --target-region us-east-1 \
     --source-access-key "$AWS_ACCESS_KEY_ID" --source-secret-access-key "$AWS_SECRET_ACCESS_KEY" \
     --target-access-key "$AWS_ACCESS_KEY_ID" --target-secret-access-key "$AWS_SECRET_ACCESS_KEY" \
-    --worker-size "$PARALLEL" ${DELETE:+--delete} s3://source/ s3://target/
+    --worker-size "$PARALLEL" --max-parallel-uploads "$PARALLEL" --multipart-threshold 16MiB --multipart-chunksize 16MiB \
+    --show-no-progress "$@" s3://source/ s3://target/
 }
 
 peer_mc() {
