@@ -29,6 +29,6 @@ pub async fn reconcile(rule: Arc<BucketReplicationRule>, context: Arc<Context>) 
     let standing = standing(&rule, &observed, &context);
     let decision = decide(&rule, &observed, standing, &context.options, Timestamp::now())?;
     let next_look = decision.next_look;
-    apply(rule.as_ref(), decision, &context).await?;
+    Box::pin(apply(rule.as_ref(), decision, &context)).await?;
     Ok(Action::requeue(next_look))
 }

@@ -136,7 +136,7 @@ async fn c17_a_comparison_reports_what_both_sides_held_with_examples() {
     for n in 0..5 {
         put(&source, &format!("new-{n}"), "new").await;
     }
-    let setting = Setting::new("worker-proof", (&source, &target), Value::Null).await;
+    let setting = Setting::new("worker-proof", (&source, &target), json!({})).await;
     let mut worker = setting.start("run-1");
     let found = setting.comparison_of("run-1", &worker).await.convergence.expect("it tells what it found");
     assert_eq!(found.equal, 1);
