@@ -6,6 +6,8 @@
 
 #[path = "soak/child.rs"]
 mod child;
+#[path = "soak/emptied.rs"]
+mod emptied;
 #[path = "soak/history.rs"]
 mod history;
 #[path = "soak/load.rs"]
@@ -25,6 +27,7 @@ fn count(name: &str, short: u64) -> u64 {
 }
 
 const TO_MINIO: &str = "soak::c05_c13_c16_minio_to_minio_through_kills_cuts_and_lost_events";
+const EMPTIED: &str = "soak::c14_c18_an_emptied_bucket_stays_at_the_target_and_news_arrive_all_the_same";
 const TO_VERSITY: &str = "soak::c05_c13_c16_minio_to_versity_through_kills_cuts_and_lost_events";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -41,4 +44,12 @@ async fn c05_c13_c16_minio_to_versity_through_kills_cuts_and_lost_events() {
         return child::work(order).await;
     }
     story::run(TO_VERSITY, (Make::Minio, Make::Versity)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c14_c18_an_emptied_bucket_stays_at_the_target_and_news_arrive_all_the_same() {
+    if let Some(order) = child::ordered() {
+        return child::work(order).await;
+    }
+    emptied::run(EMPTIED).await;
 }

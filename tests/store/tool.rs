@@ -7,6 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use farshore::store::{Attributes, ObjectStore, PutOptions, s3::S3Store};
+use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 
 use crate::{
@@ -186,6 +187,65 @@ async fn c14_p06_a_listing_that_breaks_on_its_third_page_deletes_nothing() {
         assert!(said.contains("error: "), "{how:?}: {said}");
         let (_, told) = farshore("compare", &source, &target, &[]).await;
         assert_eq!(told["onlyAtTarget"]["count"], 500, "{how:?}: {said}");
+    }
+}
+
+/// By hand: `FARSHORE_MC=…/mc cargo test --test store -- --ignored --nocapture what_mc`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement of another tool, for docs/soak.md"]
+async fn c14_what_mc_mirror_remove_does_with_a_listing_that_breaks_on_its_third_page() {
+    let body = Bytes::from_static(b"1");
+    let faults = [
+        ("none", None),
+        ("a page of HTML", Some(Break::Html)),
+        ("a page that is cut", Some(Break::Shorten(900))),
+        ("403", Some(Break::Error(403, "AccessDenied"))),
+        ("503", Some(Break::Error(503, "SlowDown"))),
+        ("reset", Some(Break::Reset)),
+    ];
+    for (name, how) in faults {
+        let (source, target) = (minio().await, minio().await);
+        let puts = (0..3500).map(|n| {
+            let (key, body, source, target) =
+                (format!("k{n:05}"), body.clone(), &source.store, &target.store);
+            async move {
+                target.put(&key, body.clone(), &PutOptions::default()).await.unwrap();
+                if n % 5 > 0 {
+                    source.put(&key, body, &PutOptions::default()).await.unwrap();
+                }
+            }
+        });
+        stream::iter(puts).buffer_unordered(16).collect::<()>().await;
+        let proxy = Proxy::before(&source.endpoint).await;
+        if let Some(how) = how {
+            proxy.breaks("GET", "list-type=2", (2, u32::MAX), how);
+        }
+        let keys = stores::credentials().current().unwrap();
+        let host = |endpoint: &str| {
+            let secret = keys.secret_key.reveal();
+            endpoint.replace("http://", &format!("http://{}:{secret}@", keys.access_key))
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let mut typed = Command::new(std::env::var("FARSHORE_MC").unwrap());
+        typed
+            .arg("--config-dir")
+            .arg(folder.path())
+            .args(["mirror", "--remove", "--overwrite", "--quiet"])
+            .arg(format!("here/{}", source.store.bucket()))
+            .arg(format!("there/{}", target.store.bucket()))
+            .env("MC_HOST_here", host(&proxy.endpoint))
+            .env("MC_HOST_there", host(&target.endpoint));
+        let output = tokio::task::spawn_blocking(move || typed.output().unwrap()).await.unwrap();
+        let (_, told) = farshore("compare", &source, &target, &[]).await;
+        let said = String::from_utf8_lossy(&output.stderr);
+        println!(
+            "{name}: {}; {} that the source has are gone at the target, {} of 700 extras stayed, {} requests; {}",
+            output.status,
+            told["onlyAtSource"]["count"],
+            told["onlyAtTarget"]["count"],
+            proxy.count("GET", "list-type=2"),
+            said.lines().last().unwrap_or_default()
+        );
     }
 }
 

@@ -42,14 +42,14 @@ enum Failing {
 }
 
 /// A bucket on a store of its own, straight and over a link that fails.
-struct Side {
+pub struct Side {
     server: Server,
-    link: Link,
-    store: S3Store,
+    pub link: Link,
+    pub store: S3Store,
 }
 
 impl Side {
-    async fn start(make: Make) -> Self {
+    pub async fn start(make: Make) -> Self {
         let server = Server::start(make).await;
         let link = Link::to(&server.endpoint).await;
         let store = S3Store::new(stores::config(&server.endpoint, &stores::fresh_name())).unwrap();
@@ -61,7 +61,7 @@ impl Side {
         Self { server, link, store }
     }
 
-    fn through_link(&self) -> (String, String) {
+    pub fn through_link(&self) -> (String, String) {
         (self.link.endpoint.clone(), self.store.bucket().to_owned())
     }
 }
