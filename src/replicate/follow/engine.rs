@@ -181,7 +181,7 @@ impl Engine {
                         self.config.deletes && !self.reported.load(Relaxed) && compared.counts.extra > 0;
                     let period = if left_out { Duration::ZERO } else { jittered(compared.period) };
                     let rest = period.saturating_sub(began.elapsed()).max(BREATH);
-                    send(updates, Update::Compared(Box::new(compared))).await;
+                    self.report(updates, compared).await;
                     self.reported.store(true, Relaxed);
                     rest
                 }
@@ -201,6 +201,16 @@ impl Engine {
                 Ok(()) = released.changed() => {}
             }
         }
+    }
+
+    /// Tells of a comparison with what is drawn on the budget by now: the feed draws while one ends, and a report
+    /// must not take back what was noted.
+    async fn report(&self, updates: &mpsc::Sender<Update>, mut compared: Compared) {
+        // Nobody listens any more: the run is about to end.
+        let Ok(permit) = updates.reserve().await else { return };
+        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        compared.memory.spent = memory.spent;
+        permit.send(Update::Compared(Box::new(compared)));
     }
 
     async fn compare(&self, released: Option<Timestamp>) -> Result<Compared, Error> {

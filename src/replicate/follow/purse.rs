@@ -30,40 +30,33 @@ pub(super) struct Purse {
 }
 
 impl Purse {
-    /// Notes a drawing; the budget is as it was when that can't be done.
-    async fn note(&self, drawn: u64, now: Timestamp) -> bool {
-        if drawn == 0 {
-            return true;
-        }
-        let spent = {
-            let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-            *memory = memory.drawing(drawn, now);
-            memory.spent
-        };
+    /// Draws the first of some numbers of deletes that the budget allows, and waits until that is noted. Drawn and not
+    /// noted is drawn all the same, and makes no delete.
+    async fn draw_first(&self, sizes: &[u64], target: u64, released: Option<Timestamp>) -> Option<u64> {
+        let permit = self.updates.reserve().await.ok()?;
         let (written, noted) = oneshot::channel();
-        let update = Update::Drawn { spent: spent.unwrap_or(Spent { since: now, objects: 0 }), written };
-        self.updates.send(update).await.is_ok() && noted.await.is_ok()
-    }
-
-    fn affordable(
-        &self,
-        deletes: u64,
-        target: u64,
-        released: Option<Timestamp>,
-        now: Timestamp,
-    ) -> Option<u64> {
-        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let budget = memory.budget(&self.config, released, now);
-        budget.allows(deletes, target).then(|| budget.drawn(deletes))
+        let drawn = {
+            // One look at the budget for all who draw, and notes in the order of their drawings.
+            let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = Timestamp::now();
+            let budget = memory.budget(&self.config, released, now);
+            let size = sizes.iter().copied().find(|size| budget.allows(*size, target))?;
+            let drawn = budget.drawn(size);
+            if drawn == 0 {
+                return Some(size);
+            }
+            *memory = memory.drawing(drawn, now);
+            let spent = memory.spent.unwrap_or(Spent { since: now, objects: 0 });
+            permit.send(Update::Drawn { spent, written });
+            size
+        };
+        noted.await.is_ok().then_some(drawn)
     }
 
     async fn draw_counted(&self, deletes: u64, target: u64) -> bool {
         self.target.store(target, Relaxed);
-        let (released, now) = (*self.released.borrow(), Timestamp::now());
-        match self.affordable(deletes, target, released, now) {
-            Some(drawn) => self.note(drawn, now).await,
-            None => false,
-        }
+        let released = *self.released.borrow();
+        self.draw_first(&[deletes], target, released).await.is_some()
     }
 
     /// What was released is for the comparison that held it.
@@ -75,15 +68,10 @@ impl Purse {
         }
         let mut handful = self.handful.lock().await;
         if *handful < deletes {
-            let now = Timestamp::now();
             let sizes = [deletes.max(HANDFUL), deletes];
-            let Some(drawn) = sizes.into_iter().find_map(|size| self.affordable(size, target, None, now))
-            else {
+            let Some(drawn) = self.draw_first(&sizes, target, None).await else {
                 return false;
             };
-            if !self.note(drawn, now).await {
-                return false;
-            }
             *handful += drawn;
         }
         *handful -= deletes;
