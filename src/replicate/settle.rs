@@ -105,6 +105,8 @@ pub enum Settled {
     Deleted,
     /// It was listed and then went, or came back: nothing was to be done any more.
     Overtaken,
+    /// The source has deleted it since it was listed. What the target holds is older than that: [`Settler::clear`].
+    Gone,
     /// What the target holds is to stay: the opposite direction brings it to the source.
     Theirs,
     /// It stays where it is.
@@ -145,24 +147,26 @@ impl Settler {
     /// attributes are to stay.
     pub(super) async fn differences(&self, key: &str) -> Result<Option<Vec<Attribute>>> {
         let differences = self.copier.differences(&self.request(key, None)).await?;
-        Ok(differences.filter(|differences| !self.is_mutual() || are_dated(differences)))
+        let kept = |differences: Vec<_>| !self.is_mutual() || are_dated(&differences);
+        Ok(differences.map(|differences| if kept(differences.clone()) { differences } else { Vec::new() }))
     }
 
     /// Gives the target's object the attributes of the source's; what it can't be given is told.
-    pub(super) async fn align(&self, key: &str) -> Result<Vec<LeftOut>> {
+    pub(super) async fn align(&self, key: &str) -> Result<Option<Vec<LeftOut>>> {
         let _held = self.common.busy.hold(key).await;
         if self.is_mutual() {
-            return Ok(match self.meet(key, false).await? {
+            return Ok(Some(match self.meet(key, false).await? {
                 Looked::Settled(Settled::Copied(copied)) => copied.left_out,
                 Looked::Settled(_) | Looked::Gone => Vec::new(),
-            });
+            }));
         }
         match self.copier.update(&self.request(key, None)).await? {
             Outcome::Copied(copied) => {
                 self.common.note(|lacks| lacks.note_copy(key, &copied));
-                Ok(copied.left_out)
+                Ok(Some(copied.left_out))
             }
-            Outcome::Gone | Outcome::Changed | Outcome::Skipped(_) => Ok(Vec::new()),
+            Outcome::Gone => Ok(None),
+            Outcome::Changed | Outcome::Skipped(_) => Ok(Some(Vec::new())),
         }
     }
 
@@ -283,7 +287,11 @@ impl Settler {
         match self.source.pages.head(&source_key).await {
             Err(store::Error::NotFound(_)) => {}
             Err(error) => return Err(Error::source(error)),
-            Ok(_) => return Ok(Settled::Overtaken),
+            // It is back: what the target holds is older than its deletion was.
+            Ok(info) => match self.copier.update(&self.request(key, Some(info.size))).await? {
+                Outcome::Gone => {}
+                outcome => return self.settled(key, outcome).await,
+            },
         }
         match self.target.pages.head(&target_key).await {
             Err(store::Error::NotFound(_)) if is_mangled(key) => {
@@ -332,7 +340,8 @@ impl Settler {
             Outcome::Gone | Outcome::Changed if is_mangled(key) => {
                 Err(misspelt(Side::Source, &self.source, key))
             }
-            Outcome::Gone | Outcome::Changed => Ok(Settled::Overtaken),
+            Outcome::Gone => Ok(Settled::Gone),
+            Outcome::Changed => Ok(Settled::Overtaken),
             Outcome::Skipped(skipped) => Ok(Settled::Skipped(skipped)),
         }
     }

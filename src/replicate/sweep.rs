@@ -4,6 +4,7 @@ mod both;
 mod budget;
 mod extras;
 mod report;
+mod task;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -15,17 +16,18 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::{
-    Common, Copier, Error, Keep, KeyRange, Looks, Regions, Result, Settled, Settler,
+    Common, Copier, Error, Keep, KeyRange, Looks, Regions, Result, Settler,
     lifecycle::{Answer, Expiry},
     listing::Listing,
     merge::{Difference, Merge, Step},
     plan::{Chunk, Sampler},
     range,
 };
-use crate::store::{self, Listed, ObjectStore, Side};
+use crate::store::{Listed, ObjectStore, Side};
 pub use budget::{Allowance, DeleteBudget};
 use extras::Extras;
 pub use report::{Counts, Examples, Failure, Report, Tally};
+use task::{Task, ends_everything};
 
 /// Ranges for each one that is compared at a time: those that turn out short leave room for others.
 const RANGES_EACH: usize = 8;
@@ -75,14 +77,6 @@ pub struct Sweep {
 
 /// Chunks of each range, by the key that it begins after.
 type Samples = Mutex<Vec<(Option<String>, Vec<Chunk>)>>;
-
-/// Something to do about one key.
-enum Task {
-    Copy(Difference),
-    /// Its content is the same on both sides.
-    Look(Listed),
-    Delete(Listed),
-}
 
 impl Sweep {
     /// A sweep from one prefix to another; `""` is the whole bucket.
@@ -349,74 +343,11 @@ impl Sweep {
         }
         Ok(())
     }
-
-    async fn work(&self, task: Task) -> Result<()> {
-        match task {
-            Task::Copy(Difference::Missing(source)) => {
-                self.note(&source.key, self.settler.bring_missing(&source).await)
-            }
-            Task::Copy(Difference::Unlike { source, .. }) => {
-                self.note(&source.key, self.settler.bring(&source).await)
-            }
-            Task::Delete(extra) => self.note(&extra.key, self.settler.remove(&extra).await),
-            Task::Look(source) => self.look(&source).await,
-        }
-    }
-
-    async fn look(&self, source: &Listed) -> Result<()> {
-        let asked = Timestamp::now();
-        let looked = self.align(&source.key).await;
-        self.settler.looked_at(source, asked, looked.is_ok());
-        match looked {
-            Ok(()) => Ok(()),
-            Err(error) => self.note(&source.key, Err(error)),
-        }
-    }
-
-    async fn align(&self, key: &str) -> Result<()> {
-        let differences = match self.settler.differences(key).await? {
-            Some(differences) if !differences.is_empty() => differences,
-            // Alike; or of another content, by now: the next sweep's.
-            _ => return Ok(()),
-        };
-        self.tally.unlike_in(key, differences);
-        if self.action != Action::Compare {
-            self.tally.aligned(key, &self.settler.align(key).await?);
-        }
-        Ok(())
-    }
-
-    fn note(&self, key: &str, settled: Result<Settled>) -> Result<()> {
-        match settled {
-            Err(error) if ends_everything(&error) => Err(error),
-            settled => {
-                self.tally.settled(key, settled);
-                Ok(())
-            }
-        }
-    }
 }
 
 /// Nobody takes it any more: the sweep is over, and says why elsewhere.
 async fn hand_over(tasks: &mpsc::Sender<Task>, task: Task) {
     tasks.send(task).await.ok();
-}
-
-/// True where the next object would meet the same.
-fn ends_everything(error: &Error) -> bool {
-    use store::Error as E;
-    matches!(
-        error,
-        Error::Store {
-            source: E::NoSuchBucket(_)
-                | E::BadCredentials(_)
-                | E::ClockSkew(_)
-                | E::Full(_)
-                | E::CredentialsMissing { .. }
-                | E::Config(_),
-            ..
-        }
-    )
 }
 
 #[cfg(test)]

@@ -109,8 +109,10 @@ impl Copier {
         if info.size != there.size || info.etag != there.etag {
             return Ok(None);
         }
-        let (wanted, left_out) = self.wanted(&request.source_key, &info).await?;
-        let Unlike(mut unlike) = self.unlike(&request.target_key, &wanted, &there).await?;
+        let wanted = self.wanted(&request.source_key, &info).await;
+        let Some((wanted, left_out)) = unless_gone(wanted)? else { return Ok(None) };
+        let unlike = self.unlike(&request.target_key, &wanted, &there).await;
+        let Some(Unlike(mut unlike)) = unless_gone(unlike)? else { return Ok(None) };
         unlike.extend(left_out.into_iter().map(|lacks| lacks.attribute));
         unlike.extend(is_untimely(&wanted, &there).then_some(Attribute::CreationTime));
         unlike.sort();
@@ -246,6 +248,14 @@ fn loses(wanted: &Attributes, there: &Attributes) -> bool {
     let mut pairs = headers(wanted).into_iter().zip(headers(there));
     pairs.any(|(wanted, there)| there && !wanted)
         || there.metadata.keys().any(|name| !wanted.metadata.contains_key(name))
+}
+
+/// Tags are asked for after the object: by then it may be gone.
+fn unless_gone<T>(asked: Result<T>) -> Result<Option<T>> {
+    match asked {
+        Err(Error::Store { source: store::Error::NotFound(_), .. }) => Ok(None),
+        asked => asked.map(Some),
+    }
 }
 
 fn is_no_rewrite(error: &store::Error) -> bool {

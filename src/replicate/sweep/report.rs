@@ -197,7 +197,7 @@ impl Tally {
         match settled {
             Ok(Settled::Copied(copied)) => self.copied(key, &copied),
             Ok(Settled::Deleted) => self.change(|counts| counts.deleted += 1),
-            Ok(Settled::Overtaken) => self.change(|counts| counts.overtaken += 1),
+            Ok(Settled::Overtaken | Settled::Gone) => self.change(|counts| counts.overtaken += 1),
             Ok(Settled::Theirs) => self.theirs(1),
             Ok(Settled::Skipped(Skipped::Archived)) => self.skipped(key),
             Ok(Settled::Left(Left::Expired(side))) => self.left_for_good(side),
@@ -232,7 +232,9 @@ impl Tally {
 
     pub(super) fn unlike_in(&self, key: &str, differences: Vec<Attribute>) {
         self.change(|counts| counts.unlike_attributes += 1);
-        self.name(|examples| &mut examples.unlike_attributes, || (key.to_owned(), differences));
+        if !differences.is_empty() {
+            self.name(|examples| &mut examples.unlike_attributes, || (key.to_owned(), differences));
+        }
     }
 
     pub(super) fn aligned(&self, key: &str, left_out: &[LeftOut]) {

@@ -129,7 +129,7 @@ async fn c14_an_extra_that_the_source_has_after_all_stays() {
     };
     let (report, ()) = tokio::join!(sweep.run(), comes_back);
     let report = report.unwrap();
-    assert_eq!((report.counts.extra, report.counts.deleted, report.counts.overtaken), (1, 0, 1));
+    assert_eq!((report.counts.extra, report.counts.deleted, report.counts.copied), (1, 0, 1));
     assert_eq!(target.keys().len(), 5);
 }
 

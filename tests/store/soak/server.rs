@@ -8,12 +8,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use http::{Method, Request};
-use http_body_util::{BodyExt, Full};
-use hyper_util::{client::legacy::Client, rt::TokioExecutor};
-use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::watch,
+};
 
 use crate::stores;
 
@@ -110,75 +113,86 @@ fn versity(port: u16, folder: &Path) -> Command {
     command
 }
 
-/// How a link fails.
-#[derive(Clone, Copy, Debug)]
+/// How a link is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
+    None,
     /// Every connection is cut, and none can be made.
     Down,
-    /// Every connection is reset as soon as something goes over it.
+    /// Every connection is cut as soon as something goes over it.
     Reset,
     /// Nothing passes; connections stay open, and are cut after a while.
     Stall,
     /// All is late.
     Late,
     /// Connections are cut after so many bytes.
-    Short(u32),
+    Short(usize),
 }
 
-/// A link to a store through toxiproxy.
+/// A link to a store that can be made to fail.
 #[derive(Debug)]
 pub struct Link {
-    name: String,
-    api: String,
     pub endpoint: String,
+    fault: watch::Sender<Fault>,
 }
 
 impl Link {
     pub async fn to(endpoint: &str) -> Self {
-        let (name, api) = (stores::fresh_name(), stores::endpoint("FARSHORE_TEST_TOXIPROXY"));
-        let upstream = endpoint.trim_start_matches("http://");
-        let order = json!({"name": name, "listen": "127.0.0.1:0", "upstream": upstream, "enabled": true});
-        let made = call(Method::POST, format!("{api}/proxies"), order).await;
-        let endpoint = format!("http://{}", made["listen"].as_str().unwrap());
-        Self { name, api, endpoint }
+        let far = endpoint.trim_start_matches("http://").to_owned();
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let (fault, state) = watch::channel(Fault::None);
+        tokio::spawn(async move {
+            while let Ok((near, _)) = listener.accept().await {
+                if *state.borrow() != Fault::Down {
+                    tokio::spawn(pass(near, far.clone(), state.clone()));
+                }
+            }
+        });
+        Self { endpoint, fault }
     }
 
     /// Fails for so long, and is whole again.
     pub async fn fails(&self, fault: Fault, pause: Duration) {
-        let proxy = format!("{}/proxies/{}", self.api, self.name);
-        let millis = u64::try_from(pause.as_millis()).unwrap();
-        let toxic =
-            |kind: &str, attributes: Value| json!({"name": "fault", "type": kind, "attributes": attributes});
-        let toxic = match fault {
-            Fault::Down => {
-                call(Method::POST, proxy.clone(), json!({"enabled": false})).await;
-                tokio::time::sleep(pause).await;
-                call(Method::POST, proxy, json!({"enabled": true})).await;
-                return;
-            }
-            Fault::Reset => toxic("reset_peer", json!({"timeout": 0})),
-            Fault::Stall => toxic("timeout", json!({"timeout": millis})),
-            Fault::Late => toxic("latency", json!({"latency": 100, "jitter": 50})),
-            Fault::Short(bytes) => toxic("limit_data", json!({"bytes": bytes})),
-        };
-        call(Method::POST, format!("{proxy}/toxics"), toxic).await;
-        // A stall ends with its connections, not with bytes that are missing in the middle.
-        tokio::time::sleep(pause + Duration::from_millis(200)).await;
-        call(Method::DELETE, format!("{proxy}/toxics/fault"), Value::Null).await;
-    }
-
-    pub async fn close(&self) {
-        call(Method::DELETE, format!("{}/proxies/{}", self.api, self.name), Value::Null).await;
+        self.fault.send_replace(fault);
+        tokio::time::sleep(pause).await;
+        self.fault.send_replace(Fault::None);
     }
 }
 
-async fn call(method: Method, url: String, body: Value) -> Value {
-    let client = Client::builder(TokioExecutor::new()).build_http();
-    let body = if body.is_null() { Bytes::new() } else { body.to_string().into() };
-    let request = Request::builder().method(method).uri(&url).body(Full::new(body)).unwrap();
-    let reply = client.request(request).await.unwrap();
-    let status = reply.status();
-    let bytes = reply.into_body().collect().await.unwrap().to_bytes();
-    assert!(status.is_success(), "{url}: {status} {}", String::from_utf8_lossy(&bytes));
-    serde_json::from_slice(&bytes).unwrap_or_default()
+/// Both directions end with the first.
+async fn pass(near: TcpStream, far: String, mut state: watch::Receiver<Fault>) {
+    let Ok(far) = TcpStream::connect(far).await else { return };
+    let ((from_near, to_near), (from_far, to_far)) = (near.into_split(), far.into_split());
+    let (there, back) = (state.clone(), state.clone());
+    tokio::select! {
+        () = pump(from_near, to_far, there) => {}
+        () = pump(from_far, to_near, back) => {}
+        _ = state.wait_for(|fault| *fault == Fault::Down) => {}
+    }
+}
+
+async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut state: watch::Receiver<Fault>) {
+    let (mut buffer, mut passed) = (vec![0; 16 * 1024], 0);
+    while let Ok(length @ 1..) = from.read(&mut buffer).await {
+        let fault = *state.borrow_and_update();
+        match fault {
+            Fault::None => {}
+            Fault::Down | Fault::Reset => return,
+            Fault::Stall => {
+                state.changed().await.ok();
+                return;
+            }
+            Fault::Late => tokio::time::sleep(Duration::from_millis(100)).await,
+            Fault::Short(most) => {
+                passed += length;
+                if passed > most {
+                    return;
+                }
+            }
+        }
+        if to.write_all(&buffer[..length]).await.is_err() {
+            return;
+        }
+    }
 }

@@ -66,3 +66,34 @@ async fn c02_c16_attributes_that_changed_unheard_are_found_by_the_next_run() {
     assert_eq!(there.attributes.content_type.as_deref(), Some("text/x-other"));
     run.end().await;
 }
+
+/// What changes again while it is compared must not be left as it was before the comparison.
+#[tokio::test]
+async fn c05_c13_the_time_point_is_true_of_what_changes_while_it_is_compared() {
+    let (source, target) = (bucket(0..3).await, bucket([]).await);
+    let mut run = start(source, target, None);
+    run.until("migrate", |compared| compared.memory.migrated.is_some()).await;
+    let slow =
+        |verb, key| Fault::once(verb, Failure::Full).on(key).with(Effect::Delay(Duration::from_millis(300)));
+    // One is written and goes before it is read, one goes and is back before it is deleted.
+    run.source.fault(slow(Verb::Get, "k0001"));
+    run.source.fault(slow(Verb::Head, "k0002"));
+    let (gets, heads) = (run.source.requests(Verb::Get), run.source.requests(Verb::Head));
+    put(&run.source, 1, "v2").await;
+    run.source.delete("k0002", None).await.unwrap();
+    let changed = Timestamp::now();
+    while run.source.requests(Verb::Get) == gets || run.source.requests(Verb::Head) == heads {
+        if run.source.requests(Verb::Get) > gets {
+            run.source.unseed("k0001");
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    run.source.seed("k0002", "v3", Timestamp::now());
+    let (source, target) = (run.source.clone(), run.target.clone());
+    let proved = run.until("prove it", |compared| compared.memory.synced_until > Some(changed)).await;
+    assert!(proved.started_at > changed);
+    for key in ["k0001", "k0002"] {
+        assert_eq!(target.bytes(key), source.bytes(key), "{key}");
+    }
+    run.end().await;
+}
