@@ -47,7 +47,8 @@ pub enum Action {
 /// How much is done at a time.
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
-    /// Ranges compared at a time: each holds at most two pages a side.
+    /// Ranges compared at a time: each holds at most two pages a side. One: the keys are not parted, which costs
+    /// some requests for each range.
     pub ranges: usize,
     /// Objects copied or deleted at a time.
     pub objects: usize,
@@ -223,6 +224,9 @@ impl Sweep {
     async fn ranges(&self) -> Result<Vec<KeyRange>> {
         if let Some(range) = &self.within {
             return Ok(vec![range.clone()]);
+        }
+        if self.effort.ranges <= 1 {
+            return Ok(vec![KeyRange::default()]);
         }
         let (source, target) = tokio::join!(self.source.is_short(), self.target.is_short());
         let larger = match (source.map_err(Error::source)?, target.map_err(Error::target)?) {

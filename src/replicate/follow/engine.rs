@@ -42,6 +42,8 @@ use crate::{
 
 /// Least pause between two comparisons, however long the first took.
 const BREATH: Duration = Duration::from_secs(1);
+/// Objects of a side that are compared in one go.
+const FEW: u64 = 20_000;
 /// How often it is told that a feed has nothing to tell.
 const A_WHILE: SignedDuration = SignedDuration::from_mins(1);
 
@@ -62,6 +64,8 @@ pub(super) struct Engine {
     reported: AtomicBool,
     others: Arc<dyn Others>,
     waiting: AtomicBool,
+    /// Objects of the larger side, as the last comparison found; `u64::MAX`: not known yet.
+    size: AtomicU64,
 }
 
 /// The comparison under way.
@@ -117,6 +121,7 @@ impl Engine {
             reported: AtomicBool::new(known),
             others,
             waiting: AtomicBool::new(false),
+            size: AtomicU64::new(u64::MAX),
         };
         Ok((engine, feed))
     }
@@ -234,6 +239,7 @@ impl Engine {
         self.set_current(Current { tally: sweep.tally(), counted });
         let report = sweep.run().await?;
         self.purse.target.store(report.counts.target, Relaxed);
+        self.size.store(report.counts.target.max(report.counts.source), Relaxed);
         let offset = self.source.clock_offset().unwrap_or(SignedDuration::ZERO);
         // By whichever of both clocks a change is dated, it was made before.
         let dealt_with_until = started_at - under_way - offset.abs();
@@ -279,9 +285,15 @@ impl Engine {
         Ok(both)
     }
 
+    /// A few pages are listed one after the other: to find where they could be parted would cost more than listing them.
+    fn effort(&self) -> Effort {
+        let few = self.size.load(Relaxed) <= FEW;
+        Effort { ranges: if few { 1 } else { Effort::default().ranges }, ..Effort::default() }
+    }
+
     fn sweep(&self, action: Action) -> Sweep {
         let side = |store: &Arc<dyn ObjectStore>| (Arc::clone(store), String::new());
-        let sweep = Sweep::new(side(&self.source), side(&self.target), action, Effort::default());
+        let sweep = Sweep::new(side(&self.source), side(&self.target), action, self.effort());
         let sweep = sweep
             .keep(self.config.attributes.keep.clone())
             .sharing(Arc::clone(&self.common))

@@ -1,6 +1,7 @@
 //! Two buckets in memory, kept in line.
 
 mod attributes;
+mod cost;
 mod expiry;
 mod unheard;
 
