@@ -98,6 +98,7 @@ pub fn region_of_its_own(stem: &str) -> Namespace {
     let manifest = include_str!("../../dev/manifests/region.yaml")
         .replace("@REGION@", name)
         .replace("@BUCKETS@", "dr-backups")
+        .replace("@VERSIONED@", "")
         .replace("@IMAGE_MINIO@", &minio)
         .replace("@IMAGE_MARIADB@", &mariadb);
     apply(&manifest);
