@@ -78,7 +78,7 @@ fn upgrade() {
 
 /// One after the other: all of it is about one migration.
 #[test]
-#[ignore = "takes minutes, and was not seen to its end yet: cargo test --test e2e -- --ignored"]
+#[ignore = "starts the controller anew under everybody's feet: tests/run has it last, and alone"]
 fn c04_a_large_history_is_copied_by_many_pods_through_kills_and_an_upgrade() {
     let room = Namespace::new("history");
     let namespace = room.0.as_str();
@@ -102,7 +102,7 @@ fn c04_a_large_history_is_copied_by_many_pods_through_kills_and_an_upgrade() {
     let planned =
         await_rule(namespace, "is planned", |rule| !rule["status"]["migration"]["ranges"].is_null());
     assert_eq!(planned["status"]["migration"]["objects"]["total"], OBJECTS);
-    assert_eq!(planned["status"]["phase"], "Migrating", "{:#}", planned["status"]);
+    await_rule(namespace, "migrates", |rule| rule["status"]["phase"] == "Migrating");
     let ranges = planned["status"]["migration"]["ranges"]["plan"]["ranges"].as_u64().expect("ranges");
     assert!(ranges >= 32, "{ranges}");
 
