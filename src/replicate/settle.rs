@@ -146,9 +146,11 @@ impl Settler {
     /// What differs between two objects of the same content; `None` where they are not, or where nobody can say whose
     /// attributes are to stay.
     pub(super) async fn differences(&self, key: &str) -> Result<Option<Vec<Attribute>>> {
-        let differences = self.copier.differences(&self.request(key, None)).await?;
-        let kept = |differences: Vec<_>| !self.is_mutual() || are_dated(&differences);
-        Ok(differences.map(|differences| if kept(differences.clone()) { differences } else { Vec::new() }))
+        let mut differences = self.copier.differences(&self.request(key, None)).await?;
+        if let Some(found) = differences.as_mut().filter(|found| self.is_mutual() && !are_dated(found)) {
+            found.clear();
+        }
+        Ok(differences)
     }
 
     /// Gives the target's object the attributes of the source's; what it can't be given is told.
@@ -211,8 +213,12 @@ impl Settler {
         if self.common.handled.contains(&listed.key) {
             return Ok(Settled::Overtaken);
         }
-        if self.regions.is_some() {
-            return self.met(&listed.key).await;
+        if self.is_mutual() {
+            // A delete is not what was asked for: it has to be allowed first.
+            return Ok(match self.meet(&listed.key, false).await? {
+                Looked::Settled(settled) => settled,
+                Looked::Gone => Settled::Gone,
+            });
         }
         let request = self.request(&listed.key, Some(listed.size));
         let outcome = self.copier.copy(&request).await?;
@@ -237,7 +243,7 @@ impl Settler {
     /// Of either side; the target is as it was.
     pub async fn look(&self, key: &str, attributes_only: bool) -> Result<Looked> {
         let held = self.common.busy.hold(key).await;
-        if self.regions.is_some() && !attributes_only {
+        if self.is_mutual() && !attributes_only {
             let looked = self.meet(key, false).await?;
             return Ok(self.looked(&held, key, looked));
         }
@@ -279,8 +285,11 @@ impl Settler {
     /// Of either side; the target is as it was.
     pub async fn clear(&self, key: &str, seen: Option<&ETag>) -> Result<Settled> {
         let held = self.common.busy.hold(key).await;
-        if self.regions.is_some() {
-            return self.met(key).await;
+        if self.is_mutual() {
+            return Ok(match self.meet(key, true).await? {
+                Looked::Settled(settled) => settled,
+                Looked::Gone => Settled::Overtaken,
+            });
         }
         let source_key = format!("{}{key}", self.source.prefix);
         let target_key = format!("{}{key}", self.target.prefix);

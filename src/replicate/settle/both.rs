@@ -25,7 +25,7 @@ use crate::{
 const PAGE: u32 = 100;
 /// Most versions of a key that are looked at.
 const MOST: usize = 1000;
-/// Times that a key is decided on anew, since it changed meanwhile. Then it is left to who changes it.
+/// Times that a key is decided on anew, since it changed meanwhile. Then it has failed, and is tried again later.
 const TRIES: u32 = 3;
 /// A copy that took longer may have landed after its original was deleted. Shorter than what a later look takes
 /// for the copy's delay.
@@ -64,14 +64,6 @@ impl Settler {
         self.regions.is_some()
     }
 
-    /// As [`Self::meet`], deletes included.
-    pub(super) async fn met(&self, key: &str) -> Result<Settled> {
-        match self.meet(key, true).await? {
-            Looked::Settled(settled) => Ok(settled),
-            Looked::Gone => Ok(Settled::Overtaken),
-        }
-    }
-
     /// Does for a key what the histories of both sides say. A delete is only told of unless it `may_delete`.
     pub(super) async fn meet(&self, key: &str, may_delete: bool) -> Result<Looked> {
         // Somebody is finding out what is where: it is gone in a moment, without a marker.
@@ -97,7 +89,8 @@ impl Settler {
             }
             return Ok(Looked::Settled(settled));
         }
-        Ok(Looked::Settled(Settled::Overtaken))
+        // Nobody knows what is where: no time point may go past it.
+        Err(Error::target(store::Error::Changed(self.at_target(key))))
     }
 
     /// True if the source deleted what the target still holds.
@@ -226,12 +219,14 @@ impl Settler {
     }
 
     fn other_etag(&self, key: &str) -> Error {
-        let bucket = self.target.pages.bucket().to_owned();
-        let key = Some(format!("{}{key}", self.target.prefix));
         let what =
             "to keep an object's ETag, by which two buckets that are both written know their objects".into();
-        let context = store::Context { bucket, key, ..store::Context::default() };
-        Error::Store { side: Side::Target, source: store::Error::Unsupported { what, context } }
+        Error::target(store::Error::Unsupported { what, context: self.at_target(key) })
+    }
+
+    fn at_target(&self, key: &str) -> store::Context {
+        let key = Some(format!("{}{key}", self.target.prefix));
+        store::Context { bucket: self.target.pages.bucket().to_owned(), key, ..store::Context::default() }
     }
 }
 
@@ -283,4 +278,65 @@ async fn versions(listing: &Listing, key: &str, most: usize) -> store::Result<Ve
 
 fn history(versions: &[ObjectVersion]) -> History {
     History { versions: versions.iter().map(Version::from).collect(), is_whole: versions.len() < MOST }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{
+        replicate::Copier,
+        store::{
+            ListRequest, ObjectStore, PutOptions, Versioning,
+            memory::{Failure, Fault, MemoryStore, Verb},
+        },
+    };
+
+    const REGIONS: [&str; 2] = ["east", "north"];
+
+    fn bucket(name: &str) -> MemoryStore {
+        let store = MemoryStore::new(name);
+        store.set_versioning(Versioning::Enabled);
+        store
+    }
+
+    fn settler(source: &MemoryStore, target: &MemoryStore) -> Settler {
+        let handle = |store: &MemoryStore| Arc::new(store.clone()) as Arc<dyn ObjectStore>;
+        let listing = |store: &MemoryStore| Listing { pages: handle(store), prefix: String::new() };
+        let copier = Copier::new(handle(source), handle(target));
+        Settler::new(listing(source), listing(target), copier).mutual(REGIONS.map(str::to_owned))
+    }
+
+    async fn put(store: &MemoryStore, content: &'static str) -> Listed {
+        store.put("k", Bytes::from_static(content.as_bytes()), &PutOptions::default()).await.unwrap();
+        store.list(&ListRequest::default()).await.unwrap().objects.remove(0)
+    }
+
+    #[tokio::test]
+    async fn c08_c18_what_went_after_it_was_listed_is_not_deleted_unasked() {
+        let (source, target) = (bucket("a"), bucket("b"));
+        let settler = settler(&source, &target);
+        settler.bring(&put(&source, "first").await).await.unwrap();
+        let listed = put(&source, "second").await;
+        source.delete("k", None).await.unwrap();
+        assert_eq!(settler.bring(&listed).await.unwrap(), Settled::Gone);
+        assert_eq!(target.keys(), ["k"], "nobody has allowed it");
+        assert_eq!(settler.clear("k", None).await.unwrap(), Settled::Deleted);
+        assert!(target.keys().is_empty());
+    }
+
+    #[tokio::test]
+    async fn c08_c05_a_key_that_is_never_at_rest_has_failed_by_name() {
+        let (source, target) = (bucket("a"), bucket("b"));
+        target.fault(Fault::always(Verb::Put, Failure::Changed));
+        let error = settler(&source, &target).bring(&put(&source, "first").await).await.unwrap_err();
+        assert_eq!((error.reason(), error.side()), ("ChangedMeanwhile", Side::Target));
+        assert!(error.to_string().contains("b/k"), "{error}");
+        target.heal();
+        let settled = settler(&source, &target).bring(&put(&source, "second").await).await.unwrap();
+        assert!(matches!(settled, Settled::Copied(_)), "{settled:?}");
+    }
 }
