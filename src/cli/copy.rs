@@ -42,7 +42,8 @@ pub struct Copy {
     #[arg(long)]
     delete: bool,
     /// Goes on with what changes until it is stopped: whole buckets only. Of deletes no more than 1,000 an hour are
-    /// made where that is more than a tenth of the target, and none before the first comparison is over.
+    /// made where that is more than a tenth of the target, and none before the first comparison is over. How much is under way is not for `--parallel` to say
+    /// then.
     #[arg(long, conflicts_with = "dry_run")]
     watch: bool,
     /// Only says what would be copied and deleted.

@@ -1,6 +1,6 @@
 //! `farshore copy --watch`: goes on copying what changes, until it is stopped.
 
-use std::{io::Write, process::ExitCode, sync::Arc, time::Duration};
+use std::{io::Write, process::ExitCode, sync::Arc};
 
 use serde_json::json;
 use tokio::{
@@ -10,18 +10,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{Error, backup::s3_url, copy::Sides};
-use crate::replicate::{
-    feed::Choice,
-    follow::{self, Compared, Config, Nobody, Session, Strings, Update},
+use crate::{
+    replicate::follow::{self, Compared, Config, Nobody, Session, Strings, Update},
+    store::Listens,
 };
-
-/// Least time from one comparison to the next.
-const LEAST_PERIOD: Duration = Duration::from_secs(10);
-/// Without any progress for this long something is wrong that waiting does not mend.
-const STUCK_AFTER: Duration = Duration::from_mins(10);
-/// Deletes of an hour, as a rule of the cluster has them if nothing else is said: so many objects, and this
-/// percentage of the target's.
-const BUDGET: (u64, u8) = (1000, 10);
 
 /// Follows the source until SIGINT or SIGTERM. The exit code is 0 only if the last comparison left nothing to do.
 pub async fn run(sides: &Sides, delete: bool, bytes_per_second: Option<u64>) -> Result<ExitCode, Error> {
@@ -62,26 +54,14 @@ async fn session(sides: &Sides, delete: bool, bytes_per_second: Option<u64>) -> 
             });
         }
     }
-    let (delete_count, delete_percent) = BUDGET;
-    let config = Config {
-        deletes: delete,
-        delete_count,
-        delete_percent,
-        since: None,
-        bytes_per_second,
-        requests_per_second: None,
-        attributes: sides.attributes()?,
-        feed: Choice::Auto,
-        mutual: None,
-        least_period: LEAST_PERIOD,
-        stuck_after: STUCK_AFTER,
-    };
-    let listens = Arc::new(sides.open("SOURCE", &source).await?);
+    let config =
+        Config { deletes: delete, bytes_per_second, attributes: sides.attributes()?, ..Config::default() };
+    let source = Arc::new(sides.open("SOURCE", &source).await?);
     Ok(Session {
-        source: Arc::new(sides.open("SOURCE", &source).await?),
+        listens: Arc::clone(&source) as Arc<dyn Listens>,
+        source,
         target: Arc::new(sides.open("TARGET", &target).await?),
         target_at_source: Arc::new(sides.open("SOURCE", &target).await?),
-        listens,
         config,
         claimant: None,
         memory: None,

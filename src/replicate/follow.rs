@@ -70,6 +70,25 @@ pub struct Config {
     pub stuck_after: Duration,
 }
 
+/// As a rule has it of which nothing is said.
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            deletes: true,
+            delete_count: 1000,
+            delete_percent: 10,
+            since: None,
+            bytes_per_second: None,
+            requests_per_second: None,
+            attributes: Attributes::default(),
+            feed: feed::Choice::Auto,
+            mutual: None,
+            least_period: Duration::from_secs(10),
+            stuck_after: Duration::from_mins(10),
+        }
+    }
+}
+
 /// Names of two regions: of two changes of one moment, that of the region wins whose name comes first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mutual {

@@ -26,12 +26,8 @@ use crate::{
     task::{Owner, ReplicateTask, StoreLocation, Task},
 };
 
-/// Least time from one comparison to the next.
-const LEAST_PERIOD: Duration = Duration::from_secs(10);
 /// Longest rest of a worker that is well: comparisons of the largest buckets are this far apart.
 const REST: Duration = Duration::from_mins(20);
-/// A run without any progress for this long ends itself.
-const STUCK_AFTER: Duration = Duration::from_mins(10);
 /// Longest that the question may take what an earlier run knew.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -121,8 +117,7 @@ fn session(
                 source_region: work.source.region.clone(),
                 target_region: work.target.region.clone(),
             }),
-            least_period: LEAST_PERIOD,
-            stuck_after: STUCK_AFTER,
+            ..Config::default()
         },
         claimant: told::claimant(owner, work),
         memory,

@@ -48,8 +48,16 @@ fn c08_a_bucket_that_is_written_in_both_regions_is_kept_equal() {
     await_content(&north, &key, Some("and from the east"));
     buckets::delete(&north, &key);
     await_content(&east, &key, None);
-    // Nothing brings it back.
-    std::thread::sleep(Duration::from_secs(12));
+    // Nothing brings it back: both directions compare everything once more.
+    let gone = jiff::Timestamp::now();
+    for name in ["docs-east", "docs-north"] {
+        let proved = || {
+            let moment =
+                rule(name)["status"]["lastSyncTimePoint"].as_str()?.parse::<jiff::Timestamp>().ok()?;
+            (moment > gone).then_some(())
+        };
+        await_some(&format!("{name} proves a later moment"), SOON, proved, both);
+    }
     await_content(&north, &key, None);
     await_content(&east, &key, None);
     buckets::write(&east, &key, Bytes::from_static(b"made anew"));

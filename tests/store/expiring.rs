@@ -57,17 +57,12 @@ pub fn begin(
     memory: Option<Memory>,
 ) -> Run {
     let config = Config {
-        deletes: true,
         delete_count: 5,
-        delete_percent: 10,
-        since: None,
         attributes,
-        bytes_per_second: None,
-        requests_per_second: None,
         feed: Choice::Poll,
-        mutual: None,
         least_period: Duration::from_millis(50),
         stuck_after: Duration::from_mins(1),
+        ..Config::default()
     };
     let session = Session {
         source: Arc::new(source.clone()),

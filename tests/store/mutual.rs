@@ -10,10 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use farshore::{
-    replicate::{
-        feed::Choice,
-        follow::{self, Config, Memory, Mutual, Nobody, Session, Strings, Update},
-    },
+    replicate::follow::{self, Config, Memory, Mutual, Nobody, Session, Strings, Update},
     store::{
         Error, GetOptions, ListRequest, Listens, ObjectStore, PutOptions, Versioning, memory::MemoryStore,
         s3::S3Store,
@@ -80,21 +77,15 @@ impl World {
             target_at_source: Arc::new(MemoryStore::new("elsewhere")),
             listens: Arc::clone(&self.buckets[from].1),
             config: Config {
-                deletes: true,
                 delete_count: 1_000_000,
                 delete_percent: 100,
-                since: None,
-                attributes: follow::Attributes::default(),
-                bytes_per_second: None,
-                requests_per_second: None,
-                // In memory nothing is told of changes.
-                feed: Choice::Auto,
                 mutual: Some(Mutual {
                     source_region: NAMES[from].to_owned(),
                     target_region: NAMES[to].to_owned(),
                 }),
                 least_period: Duration::from_millis(10),
                 stuck_after: Duration::from_mins(1),
+                ..Config::default()
             },
             claimant: None,
             memory: Some(self.memories[from].lock().unwrap().clone()),

@@ -1,6 +1,7 @@
 //! `farshore copy` and `farshore compare`, as typed, between real stores.
 
 use std::{
+    io::{BufRead, BufReader},
     process::{Command, Output, Stdio},
     time::{Duration, Instant},
 };
@@ -271,7 +272,7 @@ async fn p06_c03_a_copy_that_watches_goes_on_until_it_is_stopped() {
     let (source, target) = (minio().await, minio_b().await);
     source.store.put("before", Bytes::from_static(b"1"), &PutOptions::default()).await.unwrap();
     let more = ["--watch", "--delete"];
-    let watching =
+    let mut watching =
         typed("copy", &source, &target, &more).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let is_there = async |key: &str| target.store.head(key).await.is_ok();
     until("what was there is copied", async || is_there("before").await).await;
@@ -279,18 +280,28 @@ async fn p06_c03_a_copy_that_watches_goes_on_until_it_is_stopped() {
     until("what is written is copied", async || is_there("after").await).await;
     source.store.delete("after", None).await.unwrap();
     until("what is deleted goes", async || !is_there("after").await).await;
-    // Whatever the last comparison was, one is over since nothing happens any more.
-    tokio::time::sleep(Duration::from_secs(12)).await;
+    // A comparison that began when nothing happened any more.
+    let (told, mut lines) = tokio::sync::mpsc::unbounded_channel();
+    let out = watching.stdout.take().unwrap();
+    tokio::task::spawn_blocking(move || {
+        for line in BufReader::new(out).lines() {
+            drop(told.send(serde_json::from_str::<Value>(&line.unwrap()).unwrap()));
+        }
+    });
+    let quiet = jiff::Timestamp::now();
+    let last = tokio::time::timeout(Duration::from_secs(30), async {
+        loop {
+            let line = lines.recv().await.expect("it goes on");
+            if line["dealtWithUntil"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap() > quiet {
+                return line;
+            }
+        }
+    });
+    let last = last.await.expect("it compares again");
     let stopped = Command::new("kill").arg(watching.id().to_string()).status().unwrap();
     assert!(stopped.success());
-    let output = tokio::task::spawn_blocking(move || watching.wait_with_output().unwrap()).await.unwrap();
-    let lines: Vec<Value> = String::from_utf8(output.stdout)
-        .unwrap()
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
-    assert!(output.status.success(), "{lines:?}");
-    let last = lines.last().unwrap();
+    let ended = tokio::task::spawn_blocking(move || watching.wait().unwrap()).await.unwrap();
+    assert!(ended.success(), "{last:?}");
     assert_eq!((&last["agree"], &last["source"], &last["feed"]), (&json!(true), &json!(1), &json!("Listen")));
 }
 

@@ -165,19 +165,7 @@ mod tests {
     }
 
     fn config() -> Config {
-        Config {
-            deletes: true,
-            delete_count: 10,
-            delete_percent: 10,
-            since: None,
-            attributes: super::super::Attributes::default(),
-            bytes_per_second: None,
-            requests_per_second: None,
-            feed: crate::replicate::feed::Choice::Poll,
-            least_period: Duration::from_secs(10),
-            stuck_after: Duration::from_mins(10),
-            mutual: None,
-        }
+        Config { delete_count: 10, feed: crate::replicate::feed::Choice::Poll, ..Config::default() }
     }
 
     fn step(memory: &Memory, counts: Counts, released: Option<Timestamp>, now: i64) -> Memory {

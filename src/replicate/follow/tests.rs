@@ -29,17 +29,11 @@ struct Run {
 
 fn config() -> Config {
     Config {
-        deletes: true,
         delete_count: 5,
-        delete_percent: 10,
-        since: None,
-        attributes: Attributes::default(),
-        bytes_per_second: None,
-        requests_per_second: None,
         feed: Choice::Poll,
-        mutual: None,
         least_period: Duration::from_millis(50),
         stuck_after: Duration::from_mins(1),
+        ..Config::default()
     }
 }
 

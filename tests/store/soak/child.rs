@@ -11,10 +11,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use farshore::{
-    replicate::{
-        feed::Choice,
-        follow::{self, Attributes, Config, Held, Memory, Migrated, Nobody, Session, Spent, Strings, Update},
-    },
+    replicate::follow::{self, Config, Held, Memory, Migrated, Nobody, Session, Spent, Strings, Update},
     store::{ListenRequest, Listens, Notices, ObjectStore, Result, s3::S3Config, s3::S3Store},
 };
 use futures::StreamExt;
@@ -125,17 +122,10 @@ pub async fn work(order: Order) {
         target_at_source: open(&(order.source.0.clone(), order.target.1.clone())),
         listens: Arc::new(Forgetful { listens: source, percent: order.lost_percent }),
         config: Config {
-            deletes: true,
             delete_count: order.delete_count,
             delete_percent: order.delete_percent,
-            since: None,
-            mutual: None,
-            bytes_per_second: None,
-            requests_per_second: None,
-            attributes: Attributes::default(),
-            feed: Choice::Auto,
             least_period: Duration::from_secs(1),
-            stuck_after: Duration::from_mins(10),
+            ..Config::default()
         },
         memory: order.noted.map(Memory::from),
         others: Arc::new(Nobody),
