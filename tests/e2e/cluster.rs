@@ -168,3 +168,23 @@ pub fn store_secret(namespace: &str, name: &str, access_key: &str, secret_key: &
         "apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}, namespace: {namespace}}}\nstringData:\n  AWS_ACCESS_KEY_ID: \"{access_key}\"\n  AWS_SECRET_ACCESS_KEY: \"{secret_key}\"\n"
     ));
 }
+
+/// Another revision of the chart, as an upgrade makes it: the controller starts anew.
+pub fn upgrade() {
+    let helm = std::env::var("FARSHORE_HELM").unwrap_or_else(|_| "helm".to_owned());
+    let chart = format!("{}/charts/farshore", env!("CARGO_MANIFEST_DIR"));
+    let stamp = format!("podAnnotations.upgraded=at-{}", jiff::Timestamp::now().as_second());
+    let args = [
+        "upgrade",
+        "farshore",
+        &chart,
+        "-n",
+        "farshore-system",
+        "--reuse-values",
+        "--set-string",
+        &stamp,
+        "--wait",
+    ];
+    let output = Command::new(helm).env("KUBECONFIG", kubeconfig()).args(args).output().expect("helm runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -12,3 +12,4 @@ mod migration;
 mod mutual;
 mod rule;
 mod service;
+mod upgrade;

@@ -1,14 +1,14 @@
 //! A bucket with a large history: pods of an Indexed Job copy it, are killed, and outlive an upgrade.
 
-use std::{process::Command, time::Duration};
+use std::{cell::Cell, time::Duration};
 
 use serde_json::Value;
 
 use crate::{
     buckets,
     cluster::{
-        Namespace, SOURCE, TARGET, apply, await_some, condition, get, kubeconfig, kubectl, secret_value,
-        store_secret,
+        Namespace, SOURCE, TARGET, apply, await_some, condition, get, kubectl, secret_value, store_secret,
+        upgrade,
     },
 };
 
@@ -54,26 +54,6 @@ fn pods(namespace: &str) -> Vec<(String, String, Value)> {
             (index.as_str().unwrap_or_default().to_owned(), phase, said)
         })
         .collect()
-}
-
-/// Another revision of the chart, as an upgrade makes it: the controller starts anew.
-fn upgrade() {
-    let helm = std::env::var("FARSHORE_HELM").unwrap_or_else(|_| "helm".to_owned());
-    let chart = format!("{}/charts/farshore", env!("CARGO_MANIFEST_DIR"));
-    let stamp = format!("podAnnotations.upgraded=at-{}", std::process::id());
-    let args = [
-        "upgrade",
-        "farshore",
-        &chart,
-        "-n",
-        "farshore-system",
-        "--reuse-values",
-        "--set-string",
-        &stamp,
-        "--wait",
-    ];
-    let output = Command::new(helm).env("KUBECONFIG", kubeconfig()).args(args).output().expect("helm runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// One after the other: all of it is about one migration.
@@ -128,14 +108,13 @@ fn c04_a_large_history_is_copied_by_many_pods_through_kills_and_an_upgrade() {
     let after = get_job(namespace);
     assert_eq!(job["metadata"]["uid"], after["metadata"]["uid"], "the Job goes on");
 
-    let mut last = percent(&more);
+    let last = Cell::new(percent(&more));
     let over = await_rule(namespace, "is over", |rule| {
-        let now = percent(rule);
-        assert!(now >= last.min(now) && now <= 100, "{now} after {last}");
+        let before = last.replace(percent(rule));
+        assert!((before..=100).contains(&last.get()), "{} after {before}", last.get());
         !rule["status"]["migration"]["completedAt"].is_null()
     });
-    last = percent(&over);
-    assert_eq!((last, condition(&over, "Migrated").0.as_str()), (100, "True"));
+    assert_eq!((percent(&over), condition(&over, "Migrated").0.as_str()), (100, "True"));
 
     // No range was done twice: what succeeded did so once, with two listings a side at most.
     let done: Vec<_> = pods(namespace).into_iter().filter(|(_, phase, _)| phase == "Succeeded").collect();

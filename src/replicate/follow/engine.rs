@@ -64,8 +64,6 @@ pub(super) struct Engine {
     reported: AtomicBool,
     others: Arc<dyn Others>,
     waiting: AtomicBool,
-    /// Objects of the larger side, as the last comparison found; `u64::MAX`: not known yet.
-    size: AtomicU64,
 }
 
 /// The comparison under way.
@@ -121,7 +119,6 @@ impl Engine {
             reported: AtomicBool::new(known),
             others,
             waiting: AtomicBool::new(false),
-            size: AtomicU64::new(u64::MAX),
         };
         Ok((engine, feed))
     }
@@ -239,7 +236,6 @@ impl Engine {
         self.set_current(Current { tally: sweep.tally(), counted });
         let report = sweep.run().await?;
         self.purse.target.store(report.counts.target, Relaxed);
-        self.size.store(report.counts.target.max(report.counts.source), Relaxed);
         let offset = self.source.clock_offset().unwrap_or(SignedDuration::ZERO);
         // By whichever of both clocks a change is dated, it was made before.
         let dealt_with_until = started_at - under_way - offset.abs();
@@ -287,7 +283,8 @@ impl Engine {
 
     /// A few pages are listed one after the other: to find where they could be parted would cost more than listing them.
     fn effort(&self) -> Effort {
-        let few = self.size.load(Relaxed) <= FEW;
+        let objects = self.memory.lock().unwrap_or_else(PoisonError::into_inner).objects;
+        let few = objects.is_some_and(|objects| objects <= FEW);
         Effort { ranges: if few { 1 } else { Effort::default().ranges }, ..Effort::default() }
     }
 

@@ -23,6 +23,8 @@ const SHARE: u32 = 10;
 pub struct Memory {
     /// Every change of the source up to it is at the target.
     pub synced_until: Option<Timestamp>,
+    /// Objects of the larger side, as last compared; `None`: never yet.
+    pub objects: Option<u64>,
     /// When all that the source held before was at the target.
     pub migrated: Option<Migrated>,
     /// Differences repaired since.
@@ -127,6 +129,7 @@ impl Memory {
         };
         Self {
             synced_until: if settled { self.synced_until.max(Some(until)) } else { self.synced_until },
+            objects: Some(counts.source.max(counts.target)),
             migrated,
             repaired: self.repaired + repaired,
             conflicts: self.conflicts,

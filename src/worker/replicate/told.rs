@@ -55,6 +55,7 @@ pub fn claimant(owner: &Owner, work: &ReplicateTask) -> Option<Claimant> {
 pub fn memory(known: &Comparison) -> Memory {
     Memory {
         synced_until: known.synced_until.as_ref().map(|time| time.0),
+        objects: Some(known.source_objects.max(known.target_objects)),
         migrated: known.migrated.as_ref().map(|migrated| follow::Migrated {
             at: migrated.at.0,
             objects: migrated.objects,
@@ -169,8 +170,19 @@ fn comparison(compared: Compared, pair: AcceptedPair) -> Comparison {
         mutual,
         notices: _,
     } = compared;
-    let Memory { synced_until, migrated, repaired, conflicts, held, spent, lacks, looked, lifecycles } =
-        memory;
+    // How many objects there are is told by the counts.
+    let Memory {
+        objects: _,
+        synced_until,
+        migrated,
+        repaired,
+        conflicts,
+        held,
+        spent,
+        lacks,
+        looked,
+        lifecycles,
+    } = memory;
     Comparison {
         pair,
         mutual,
