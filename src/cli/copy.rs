@@ -41,9 +41,9 @@ pub struct Copy {
     /// Also deletes what only the target has, each object after the source itself said that it has none.
     #[arg(long)]
     delete: bool,
-    /// Goes on with what changes until it is stopped: whole buckets only. Of deletes no more than 1,000 an hour are
-    /// made where that is more than a tenth of the target, and none before the first comparison is over. How much is under way is not for `--parallel` to say
-    /// then.
+    /// Goes on with what changes until it is stopped. Of deletes no more than 1,000 an hour are made where that is
+    /// more than a tenth of what the target has in its folder, and none before the first comparison is over. How
+    /// much is under way is not for `--parallel` to say then.
     #[arg(long, conflicts_with = "dry_run")]
     watch: bool,
     /// Only says what would be copied and deleted.
@@ -65,10 +65,10 @@ pub struct Compare {
 /// the profile that `AWS_PROFILE` names.
 #[derive(Debug, Args)]
 pub struct Sides {
-    /// Where objects come from, like `s3://bucket/prefix`; the prefix is taken as it is.
+    /// Where objects come from, like `s3://bucket/folder`: the bucket, or all of its keys that begin with `folder/`.
     #[arg(value_name = "SOURCE")]
     source: String,
-    /// Where they go, like `s3://bucket/prefix`.
+    /// Where they go, like `s3://bucket/folder`: it takes the place of the source's.
     #[arg(value_name = "TARGET")]
     target: String,
     /// URL of the source's endpoint. Default: AWS in the source's region.

@@ -45,17 +45,14 @@ pub async fn run(sides: &Sides, delete: bool, bytes_per_second: Option<u64>) -> 
 async fn session(sides: &Sides, delete: bool, bytes_per_second: Option<u64>) -> Result<Session, Error> {
     let (source, from) = s3_url("SOURCE", sides.source())?;
     let (target, to) = s3_url("TARGET", sides.target())?;
-    for (argument, value, prefix) in [("SOURCE", sides.source(), from), ("TARGET", sides.target(), to)] {
-        if !prefix.is_empty() {
-            return Err(Error::BadArgument {
-                argument,
-                value: value.to_owned(),
-                expected: "name a whole bucket with --watch; copy a prefix again from time to time instead",
-            });
-        }
-    }
-    let config =
-        Config { deletes: delete, bytes_per_second, attributes: sides.attributes()?, ..Config::default() };
+    let config = Config {
+        source_prefix: from,
+        target_prefix: to,
+        deletes: delete,
+        bytes_per_second,
+        attributes: sides.attributes()?,
+        ..Config::default()
+    };
     let source = Arc::new(sides.open("SOURCE", &source).await?);
     Ok(Session {
         listens: Arc::clone(&source) as Arc<dyn Listens>,

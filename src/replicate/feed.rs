@@ -10,6 +10,7 @@ mod poll;
 mod receipt;
 mod record;
 pub mod sqs;
+mod under;
 pub mod webhook;
 
 use async_trait::async_trait;
@@ -21,6 +22,7 @@ pub use poll::Poll;
 pub use receipt::Receipt;
 pub use record::{Change, Kind, Malformed, Message, Sequencer, Via, parse};
 pub use sqs::Sqs;
+pub(super) use under::Under;
 pub use webhook::Webhook;
 
 /// What a feed tells.

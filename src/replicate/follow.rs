@@ -47,6 +47,10 @@ pub struct Session {
 /// What identifies and limits a run.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// Only keys under this prefix of the source are followed; `""`: all of the bucket.
+    pub source_prefix: String,
+    /// What stands in its place at the target; nothing else there is written or deleted.
+    pub target_prefix: String,
     /// What the source does not have is deleted at the target.
     pub deletes: bool,
     /// Objects, and percentage of the target's, that may be deleted in an hour.
@@ -74,6 +78,8 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            source_prefix: String::new(),
+            target_prefix: String::new(),
             deletes: true,
             delete_count: 1000,
             delete_percent: 10,

@@ -85,6 +85,20 @@ impl Lifecycle {
         &self.0
     }
 
+    /// The same rules, about keys without a prefix that all of them have.
+    #[must_use]
+    pub fn under(&self, prefix: &str) -> Self {
+        let rebased = |seen: &Seen| {
+            let of = &seen.rule.filter.prefix;
+            // A rule about more than what is under the prefix is about all of that.
+            let rest = of.strip_prefix(prefix).or_else(|| prefix.starts_with(of.as_str()).then_some(""))?;
+            let mut seen = seen.clone();
+            seen.rule.filter.prefix = rest.to_owned();
+            Some(seen)
+        };
+        Self(self.0.iter().filter_map(rebased).collect())
+    }
+
     /// True where objects stay until somebody deletes them, and always did.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -146,8 +160,8 @@ pub struct Bucket {
     pub ahead: SignedDuration,
 }
 
-/// What is known about both buckets of a pair. Keys are without the sides' prefixes only where these are empty:
-/// rules are about whole keys.
+/// What is known about both buckets of a pair. Keys are without the sides' prefixes, and so are those that the rules
+/// are about: [`Lifecycle::under`].
 #[derive(Debug, Default)]
 pub struct Expiry {
     pub source: Bucket,

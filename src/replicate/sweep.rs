@@ -183,8 +183,8 @@ impl Sweep {
         all.into_iter().flat_map(|(_, chunks)| chunks).collect()
     }
 
-    /// Leaves alone what the lifecycles of both buckets let go, and so do all who share with it from now on. Only for
-    /// whole buckets: rules are about whole keys.
+    /// Leaves alone what the lifecycles of both buckets let go, and so do all who share with it from now on. Rules must
+    /// be about keys without the sides' prefixes: [`Lifecycle::under`](super::lifecycle::Lifecycle::under).
     #[must_use]
     pub fn expiring(self, expiry: Arc<Expiry>) -> Self {
         self.settler.expiring(expiry);

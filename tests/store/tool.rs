@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use farshore::store::{Attributes, ObjectStore, PutOptions, s3::S3Store};
+use farshore::store::{Attributes, ListRequest, ObjectStore, PutOptions, s3::S3Store};
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 
@@ -64,14 +64,19 @@ async fn farshore(command: &str, source: &Side, target: &Side, more: &[&str]) ->
 }
 
 fn typed(command: &str, source: &Side, target: &Side, more: &[&str]) -> Command {
+    let buckets = [source, target].map(|side| format!("s3://{}", side.store.bucket()));
+    let mut typed = between(command, buckets, (source, target));
+    typed.args(more);
+    typed
+}
+
+fn between(command: &str, places: [String; 2], (source, target): (&Side, &Side)) -> Command {
     let keys = stores::credentials().current().unwrap();
     let mut typed = Command::new(env!("CARGO_BIN_EXE_farshore"));
     typed
         .arg(command)
-        .arg(format!("s3://{}", source.store.bucket()))
-        .arg(format!("s3://{}", target.store.bucket()))
+        .args(places)
         .args(["--source-endpoint", &source.endpoint, "--target-endpoint", &target.endpoint, "--json"])
-        .args(more)
         .env("SOURCE_AWS_ACCESS_KEY_ID", &keys.access_key)
         .env("SOURCE_AWS_SECRET_ACCESS_KEY", keys.secret_key.reveal())
         .env("AWS_ACCESS_KEY_ID", &keys.access_key)
@@ -322,14 +327,79 @@ async fn c02_p06_a_copy_that_watches_looks_at_attributes_where_that_is_asked_for
     watching.wait().unwrap();
 }
 
+/// What is under a prefix goes under another one; what stands beside both is nobody's business.
+async fn watches_a_prefix(source: Side, target: Side) {
+    let put = async |side: &Side, key: &str| {
+        side.store.put(key, Bytes::from(key.to_owned()), &PutOptions::default()).await.unwrap();
+    };
+    for key in ["in/before", "in/gone", "inside", "else"] {
+        put(&source, key).await;
+    }
+    for key in ["out/extra", "out/deep/extra", "outside", "before", "in/before"] {
+        put(&target, key).await;
+    }
+    let parts = [(&source, "in/"), (&target, "out/")];
+    let mut command = between(
+        "copy",
+        parts.map(|(side, prefix)| format!("s3://{}/{prefix}", side.store.bucket())),
+        (&source, &target),
+    );
+    command.args(["--watch", "--delete"]).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut watching = command.spawn().unwrap();
+    let held = async || {
+        let page = target.store.list(&ListRequest::default()).await.unwrap();
+        page.objects.into_iter().map(|object| object.key).collect::<Vec<_>>()
+    };
+    let beside = ["before", "in/before", "outside"];
+    let is = async |under: &[&str]| {
+        let mut wanted = [&beside, under].concat();
+        wanted.sort_unstable();
+        held().await == wanted
+    };
+    until("what the target has too much goes", async || is(&["out/before", "out/gone"]).await).await;
+    for key in ["in/after", "inner", "in\u{fc}/x"] {
+        put(&source, key).await;
+    }
+    source.store.delete("in/gone", None).await.unwrap();
+    source.store.delete("else", None).await.unwrap();
+    until("changes are followed", async || is(&["out/after", "out/before"]).await).await;
+    // Both prefixes are compared the same way without watching.
+    let keys = parts.map(|(side, prefix)| format!("s3://{}/{prefix}", side.store.bucket()));
+    let mut compare = between("compare", keys, (&source, &target));
+    let compared = tokio::task::spawn_blocking(move || compare.output().unwrap()).await.unwrap();
+    watching.kill().unwrap();
+    watching.wait().unwrap();
+    assert!(compared.status.success(), "{compared:?}");
+    assert!(is(&["out/after", "out/before"]).await, "{:?}", held().await);
+}
+
 #[tokio::test]
-async fn p06_a_prefix_is_not_watched() {
+async fn p06_c03_c14_a_prefix_is_watched_as_a_store_tells_of_changes() {
+    watches_a_prefix(minio().await, versity().await).await;
+}
+
+#[tokio::test]
+async fn p06_c14_a_prefix_is_watched_where_no_store_tells_of_changes() {
+    watches_a_prefix(versity().await, minio().await).await;
+}
+
+/// An object that is named as the prefix is has no name left: a request for that would be about the bucket.
+#[tokio::test]
+async fn p06_c14_an_object_named_as_the_prefix_is_refused_and_the_bucket_stays() {
     let (source, target) = (minio().await, minio_b().await);
-    let keys = |side: &Side| format!("s3://{}/p/", side.store.bucket());
-    let output = Command::new(env!("CARGO_BIN_EXE_farshore"))
-        .args(["copy", &keys(&source), &keys(&target), "--watch"])
-        .output()
-        .unwrap();
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert!(!output.status.success() && told.contains("whole bucket with --watch"), "{told}");
+    for key in ["p/", "p/1"] {
+        source.store.put(key, Bytes::from_static(b"1"), &PutOptions::default()).await.unwrap();
+    }
+    let sides = [format!("s3://{}/p", source.store.bucket()), format!("s3://{}", target.store.bucket())];
+    let mut command = between("copy", sides, (&source, &target));
+    command.arg("--delete");
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let failed = &told["failed"];
+    assert_eq!(
+        (output.status.code(), &failed["count"], &failed["examples"][0]["key"]),
+        (Some(1), &json!(1), &json!("")),
+        "{told:#}"
+    );
+    assert!(target.store.head("1").await.is_ok());
 }

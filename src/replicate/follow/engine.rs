@@ -28,7 +28,7 @@ use super::{
 use crate::{
     replicate::{
         Common, Looks,
-        feed::{self, Chosen, Feed, FeedKind},
+        feed::{self, Chosen, Feed, FeedKind, Under},
         live::{self, Event},
         pace::{self, TICK, jittered},
         same_place,
@@ -84,11 +84,11 @@ impl Engine {
         let Session { source, target, target_at_source, listens, config, claimant, memory, others } = session;
         let known = memory.is_some();
         for seen in [&source, &target_at_source] {
-            if same_place(&**seen, &*target, "").await? {
+            if same_place(&**seen, &*target, &config.target_prefix).await? {
                 return Err(Error::SameStore(format!("what is written to bucket {}", target.bucket())));
             }
         }
-        let settings = Settings::open((&source, &target), claimant).await?;
+        let settings = Settings::open((&source, &target), &config, claimant).await?;
         // Before anything is compared: what changes from here on is heard of.
         let Chosen { feed, why } = feed::choose(config.feed.clone(), listens).await?;
         tracing::info!(feed = feed.kind().name(), "{why}");
@@ -120,7 +120,8 @@ impl Engine {
             others,
             waiting: AtomicBool::new(false),
         };
-        Ok((engine, feed))
+        let feed = Under::new(feed, engine.config.source_prefix.clone());
+        Ok((engine, Box::new(feed)))
     }
 
     /// Follows the feed, as long as it is polled. Without a feed there is nothing to do.
@@ -289,8 +290,10 @@ impl Engine {
     }
 
     fn sweep(&self, action: Action) -> Sweep {
-        let side = |store: &Arc<dyn ObjectStore>| (Arc::clone(store), String::new());
-        let sweep = Sweep::new(side(&self.source), side(&self.target), action, self.effort());
+        let Config { source_prefix, target_prefix, .. } = &self.config;
+        let source = (Arc::clone(&self.source), source_prefix.clone());
+        let target = (Arc::clone(&self.target), target_prefix.clone());
+        let sweep = Sweep::new(source, target, action, self.effort());
         let sweep = sweep
             .keep(self.config.attributes.keep.clone())
             .sharing(Arc::clone(&self.common))

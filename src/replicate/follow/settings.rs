@@ -8,7 +8,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp, civil::Date};
 
 use super::{
-    Error, Lifecycles, Memory,
+    Config, Error, Lifecycles, Memory,
     claim::{self, Claimant, claimed},
 };
 use crate::{
@@ -42,6 +42,8 @@ pub(super) struct Look {
 pub(super) struct Settings {
     source: Arc<dyn ObjectStore>,
     target: Arc<dyn ObjectStore>,
+    /// Of the source and of the target: what else is in the buckets is not looked at.
+    prefixes: [String; 2],
     claimant: Option<Claimant>,
     known: Mutex<Known>,
 }
@@ -57,6 +59,7 @@ impl Settings {
     /// Refuses buckets that serve misses from elsewhere, and those that another cluster's rule claims.
     pub(super) async fn open(
         (source, target): (&Arc<dyn ObjectStore>, &Arc<dyn ObjectStore>),
+        config: &Config,
         claimant: Option<Claimant>,
     ) -> Result<Self, Error> {
         for (side, store) in [(Side::Source, source), (Side::Target, target)] {
@@ -66,7 +69,8 @@ impl Settings {
             }
         }
         let (source, target) = (Arc::clone(source), Arc::clone(target));
-        let settings = Self { source, target, claimant, known: Mutex::default() };
+        let prefixes = [config.source_prefix.clone(), config.target_prefix.clone()];
+        let settings = Self { source, target, prefixes, claimant, known: Mutex::default() };
         settings.claim(Timestamp::now()).await?;
         Ok(settings)
     }
@@ -92,9 +96,10 @@ impl Settings {
             }
         }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let [source_prefix, target_prefix] = &self.prefixes;
         let expiry = Expiry {
-            source: bucket(lifecycles.source.clone(), source, &*self.source),
-            target: bucket(lifecycles.target.clone(), target, &*self.target),
+            source: bucket(lifecycles.source.under(source_prefix), source, &*self.source),
+            target: bucket(lifecycles.target.under(target_prefix), target, &*self.target),
             synced_until: memory.synced_until,
             migrated_at: memory.migrated.map(|migrated| migrated.at),
             ..Expiry::default()

@@ -3,6 +3,7 @@
 mod attributes;
 mod cost;
 mod expiry;
+mod prefixes;
 mod unheard;
 
 use std::collections::BTreeSet;

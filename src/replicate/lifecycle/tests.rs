@@ -168,3 +168,20 @@ fn c10_what_a_rule_let_go_stays_explained_when_the_rule_is_taken_away() {
         (0..100).fold(known, |known, days| known.updated(vec![rule(Expires::After { days })], removed));
     assert_eq!(many.seen().len(), GONE + 1);
 }
+
+#[test]
+fn c10_p06_rules_are_about_keys_without_their_prefix() {
+    let gone = "2026-11-30T00:00:00Z";
+    for (prefix, key, answer) in [
+        ("", "logs/a", Answer::Yes),
+        ("", "a", Answer::No),
+        ("logs/", "a", Answer::Yes),
+        ("logs/deep/", "a", Answer::Yes),
+        ("lo", "gs/a", Answer::Yes),
+        ("lo", "a", Answer::No),
+        ("other/", "logs/a", Answer::No),
+    ] {
+        let past = Past { key, ..past(Some("2026-11-02T10:00:00Z"), gone) };
+        assert_eq!(after(1).under(prefix).explains(&past), answer, "{prefix:?} {key:?}");
+    }
+}

@@ -138,6 +138,10 @@ impl Wire {
 
     fn request(&self, call: Call<'_>) -> Result<Request<SdkBody>, Trouble> {
         let Call { method, key, query, mut headers, payload } = call;
+        // It would be a request about the bucket: to make it, or to delete it.
+        if key == Some("") {
+            return Err(Trouble::new(Kind::Unsupported("an object without a name"), ""));
+        }
         let (path, query) = (self.address.path(key), address::query(query));
         headers.insert(HOST, self.address.host().clone());
         let digest = payload.digest(self.address.is_tls());

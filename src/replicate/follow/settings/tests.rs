@@ -21,7 +21,7 @@ fn claimant(cluster: &str, uid: &str) -> Claimant {
 }
 
 async fn open(a: &MemoryStore, b: &MemoryStore, claimant: Option<Claimant>) -> Result<Settings, Error> {
-    Settings::open((&handle(a), &handle(b)), claimant).await
+    Settings::open((&handle(a), &handle(b)), &Config::default(), claimant).await
 }
 
 #[tokio::test]
