@@ -106,6 +106,9 @@ pub struct Copied {
     pub target_etag: ETag,
     /// Version at the target, where it keeps versions.
     pub version: Option<String>,
+    /// The target's object was written by this copy; false where it was there, and at most its tags or its lock were
+    /// changed in place.
+    pub wrote: bool,
     /// The source's time of the last write, by the source's clock.
     pub modified: Timestamp,
     /// Bytes sent by this copy: less than `size` after a resumption.
@@ -123,6 +126,7 @@ impl Copied {
             source_etag: info.etag.clone(),
             target_etag: put.etag,
             version: put.version,
+            wrote: true,
             modified: info.modified,
             sent: info.size,
             parts_reused: 0,

@@ -243,8 +243,12 @@ impl Settler {
     /// Of either side; the target is as it was.
     pub async fn look(&self, key: &str, attributes_only: bool) -> Result<Looked> {
         let held = self.common.busy.hold(key).await;
-        if self.is_mutual() && !attributes_only {
-            let looked = self.meet(key, false).await?;
+        if self.is_mutual() {
+            let looked = if attributes_only {
+                self.meet_attributes(key).await?
+            } else {
+                self.meet(key, false).await?
+            };
             return Ok(self.looked(&held, key, looked));
         }
         let request = self.request(key, None);

@@ -89,7 +89,7 @@ impl Copier {
         }
         left_out.extend(self.touch(key, &wanted, &unlike).await?);
         let put = PutReply { etag: there.etag.clone(), version: there.version.clone() };
-        let copied = copied(put, left_out);
+        let copied = Copied { wrote: false, ..copied(put, left_out) };
         Ok(Some(if unlike.is_nothing() { copied } else { self.seen(key, &wanted, copied).await }))
     }
 
@@ -185,12 +185,21 @@ impl Copier {
         let storage_class = wanted.storage_class.clone().or_else(|| there.storage_class.clone());
         let wanted = PutOptions { storage_class, ..wanted.clone() };
         match self.target.rewrite(key, &there.etag, &wanted).await {
-            Ok(put) if put.etag == there.etag => {
-                let held = !loses(&wanted.attributes, &there.attributes) || self.became(key, &wanted).await?;
-                Ok(held.then_some(put))
+            Ok(put)
+                if put.etag == there.etag
+                    && (!loses(&wanted.attributes, &there.attributes)
+                        || self.became(key, &wanted).await?) =>
+            {
+                Ok(Some(put))
             }
-            // It has become another object, or the store doesn't do this: the content goes over.
-            Ok(_) => Ok(None),
+            // It has become another object, or the store doesn't do this: the content goes over. Of two buckets that
+            // are both written the opposite direction would take what was made here for a change.
+            Ok(put) => {
+                if let Some(version) = &put.version {
+                    self.target.delete(key, Some(version)).await.ok();
+                }
+                Ok(None)
+            }
             Err(error) if is_no_rewrite(&error) => Ok(None),
             Err(error) => Err(with_tags_named(Error::target(error), &wanted)),
         }
@@ -215,7 +224,7 @@ impl Copier {
         let (wanted, left_out) = self.wanted(&request.source_key, &info).await.ok()?;
         let unlike = self.unlike(&request.target_key, &wanted, &there).await.ok()?;
         let put = PutReply { etag: there.etag, version: there.version };
-        unlike.is_nothing().then(|| Copied { sent: 0, ..Copied::whole(&info, put, left_out) })
+        unlike.is_nothing().then(|| Copied { wrote: false, sent: 0, ..Copied::whole(&info, put, left_out) })
     }
 }
 

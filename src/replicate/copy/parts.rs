@@ -252,6 +252,7 @@ impl Transfer<'_> {
             source_etag: self.info.etag.clone(),
             target_etag: put.etag,
             version: put.version,
+            wrote: true,
             modified: self.info.modified,
             sent: self.sent.load(Ordering::Relaxed),
             left_out: self.left_out.clone(),

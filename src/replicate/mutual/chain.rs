@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use super::history::{State, Version};
+use super::history::{State, Stay};
 
 /// How far two stores' clocks may differ unnoticed.
 const NOISE: SignedDuration = SignedDuration::from_secs(1);
@@ -13,8 +13,8 @@ pub(super) const LATE: SignedDuration = SignedDuration::from_secs(10);
 /// What both sides have held, oldest first, by one clock. Neither is empty, and they end differently.
 #[derive(Clone, Copy)]
 pub(super) struct Chains<'a> {
-    pub ours: &'a [Version],
-    pub theirs: &'a [Version],
+    pub ours: &'a [Stay],
+    pub theirs: &'a [Stay],
 }
 
 /// Who went on after the last state that both had.
@@ -44,7 +44,7 @@ impl Chains<'_> {
             (Some((length, at)), Some((same, there))) if length == same && length > apart => {
                 // Each side ends with what the other had before. Of these two, the newer went over the other
                 // then; what came after it at its own side is a change that nobody else knows.
-                if self.theirs[there].at > self.ours[at].at { Shared::Theirs } else { Shared::Ours }
+                if self.theirs[there].since > self.ours[at].since { Shared::Theirs } else { Shared::Ours }
             }
             (Some((length, _)), theirs)
                 if length > apart && theirs.is_none_or(|(other, _)| length > other) =>
@@ -69,7 +69,7 @@ impl Chains<'_> {
         // The longest chain in common of what comes before a place of ours and each place of theirs.
         let mut above = vec![0; self.theirs.len()];
         for ours in 0..our_last {
-            if self.are_one(ours, their_last) {
+            if self.are_one(ours, their_last) && is_left(self.ours, ours, &self.theirs[their_last]) {
                 ends_theirs = longer(ends_theirs, above[their_last] + 1, ours);
             }
             let mut row = vec![0; self.theirs.len()];
@@ -80,7 +80,7 @@ impl Chains<'_> {
             above = row;
         }
         for (theirs, length) in above.iter().take(their_last).enumerate() {
-            if self.are_one(our_last, theirs) {
+            if self.are_one(our_last, theirs) && is_left(self.theirs, theirs, &self.ours[our_last]) {
                 ends_ours = longer(ends_ours, length + 1, theirs);
             }
         }
@@ -90,7 +90,7 @@ impl Chains<'_> {
     /// True if one is a repetition of the other.
     fn are_one(&self, ours: usize, theirs: usize) -> bool {
         let (a, b) = (&self.ours[ours], &self.theirs[theirs]);
-        let (earlier, later) = if a.at <= b.at {
+        let (earlier, later) = if a.since <= b.since {
             ((self.ours, ours), (self.theirs, theirs))
         } else {
             ((self.theirs, theirs), (self.ours, ours))
@@ -103,25 +103,32 @@ impl Chains<'_> {
     }
 }
 
-fn have_met(ours: &[Version], theirs: &[Version]) -> bool {
+/// True if a side may have gone on from a state as the other one has it now: what was written there long after a
+/// delete is a change of its own, though it is the same again.
+fn is_left(side: &[Stay], at: usize, other: &Stay) -> bool {
+    let deleted = side[at..].iter().find(|next| next.is_gone());
+    other.is_gone() || deleted.is_none_or(|deleted| other.at <= deleted.since + LATE)
+}
+
+fn have_met(ours: &[Stay], theirs: &[Stay]) -> bool {
     let mut objects = ours.iter().filter(|version| !version.is_gone());
     objects.any(|ours| theirs.iter().any(|theirs| theirs.state == ours.state))
 }
 
 /// True if a write may be the repetition of an earlier one at the other side: that one's side had not deleted it
 /// long ago. Who copies makes sure of it.
-fn repeats_write((first, at): (&[Version], usize), (second, there): (&[Version], usize)) -> bool {
+fn repeats_write((first, at): (&[Stay], usize), (second, there): (&[Stay], usize)) -> bool {
     let deleted = first[at..].iter().find(|next| next.is_gone());
-    deleted.is_none_or(|deleted| second[there].at <= deleted.at + LATE)
+    deleted.is_none_or(|deleted| second[there].since <= deleted.since + LATE)
 }
 
 /// True if a delete may be the repetition of an earlier one at the other side: that one's side had not gone on
 /// when it was made, and what it deleted was known there, or was an older change of what was.
-fn repeats_delete((first, at): (&[Version], usize), (second, there): (&[Version], usize)) -> bool {
+fn repeats_delete((first, at): (&[Stay], usize), (second, there): (&[Stay], usize)) -> bool {
     let (original, repetition) = (&first[at], &second[there]);
-    let in_time = first.get(at + 1).is_none_or(|next| repetition.at <= next.at + NOISE);
+    let in_time = first.get(at + 1).is_none_or(|next| repetition.since <= next.since + NOISE);
     let Some(deleted) = there.checked_sub(1).map(|before| &second[before]) else { return in_time };
     let was_there = || first[..at].iter().any(|known| known.state == deleted.state);
-    let was_older = || deleted.at <= original.at + NOISE && have_met(&first[..at], &second[..there]);
+    let was_older = || deleted.at <= original.since + NOISE && have_met(&first[..at], &second[..there]);
     in_time && (was_there() || was_older())
 }

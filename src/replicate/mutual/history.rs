@@ -32,6 +32,23 @@ pub enum State {
     Gone,
 }
 
+/// How long a state stayed. An object of which only the attributes change, or that is put again as it is, is still
+/// the same: one side may have been written more often than the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stay {
+    pub state: State,
+    pub since: Timestamp,
+    /// When it was last written.
+    pub at: Timestamp,
+}
+
+impl Stay {
+    /// True of a delete marker.
+    pub fn is_gone(&self) -> bool {
+        self.state == State::Gone
+    }
+}
+
 impl Version {
     /// True of a delete marker.
     #[must_use]
@@ -60,12 +77,15 @@ impl History {
 
     /// What came one after the other, oldest first, by the clock asked for. A delete of what is not there is
     /// none.
-    pub(super) fn chain(&self, by: impl Fn(Timestamp) -> Timestamp) -> Vec<Version> {
-        let mut chain: Vec<Version> = Vec::with_capacity(self.versions.len());
+    pub(super) fn chain(&self, by: impl Fn(Timestamp) -> Timestamp) -> Vec<Stay> {
+        let mut chain: Vec<Stay> = Vec::with_capacity(self.versions.len());
         for version in self.versions.iter().rev() {
-            let deletes_nothing = version.is_gone() && chain.last().is_none_or(Version::is_gone);
-            if !(deletes_nothing && (self.is_whole || !chain.is_empty())) {
-                chain.push(Version { at: by(version.at), ..version.clone() });
+            let at = by(version.at);
+            match chain.last_mut() {
+                Some(last) if last.is_gone() && version.is_gone() => {}
+                None if version.is_gone() && self.is_whole => {}
+                Some(last) if last.state == version.state => last.at = last.at.max(at),
+                _ => chain.push(Stay { state: version.state.clone(), since: at, at }),
             }
         }
         chain

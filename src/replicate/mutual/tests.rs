@@ -60,6 +60,13 @@ fn c08_what_was_known_gives_way_whatever_the_clocks_say() {
         ("1@0 x@5", "1@2 x@6 1@90", SOUTH, "written again at the other side"),
         ("1@0 x@1 2@4", "1@0 2@2 x@3", SOUTH, "a slow copy landed after the delete of what it copied"),
         ("1@9", "1@0 x@5", SOUTH, "a copy that landed a little late"),
+        (
+            "1@0 1@2 1@3 1@9",
+            "1@1 x@4 1@5 1@6 x@8",
+            SOUTH,
+            "the same again and again, and its attributes a little late",
+        ),
+        ("1@0 1@10", "1@1 1@3 1@7 x@20", SOUTH, "the same more often at one side"),
         ("1@0", "x@5", NORTH, "a delete of nothing deletes nothing"),
         ("1@0", "2@3 x@5", NORTH, "a delete takes only what its bucket held"),
     ] {
@@ -77,6 +84,7 @@ fn c08_where_nobody_knew_of_the_other_the_newer_wins_and_it_is_a_conflict() {
         ("1@0 2@8", "1@0 x@9", SOUTH_WINS, "a delete after a change"),
         ("1@0 2@5 3@9", "1@0 2@1 1@7", NORTH_WINS, "content 1 is not the first one: it was restored"),
         ("1@50", "1@0 x@5", NORTH_WINS, "long after the delete: not its copy, but written anew"),
+        ("1@1 1@50", "1@0 x@5", NORTH_WINS, "and over its copy"),
         ("1@0 x@10 2@20", "1@0 3@15 x@30", SOUTH_WINS, "a delete that can't be the other's, nor undoes it"),
     ] {
         assert_eq!(both(north, south), expected, "{north} | {south}: {why}");
@@ -130,12 +138,19 @@ enum Act {
     Decide(usize),
     Commit(usize),
     Kill(usize),
+    /// Other attributes for the same content.
+    Touch(usize),
+    /// A direction has seen other attributes, and is about to bring them over.
+    See(usize),
+    Bring(usize),
 }
 
 #[derive(Debug)]
 struct World {
     sides: [Vec<Real>; 2],
     pending: [Option<Pending>; 2],
+    /// Attributes on their way: of which of the source's versions, and since when.
+    touching: [Option<(usize, i64)>; 2],
     changes: Vec<Change>,
     now: i64,
     /// How far the second side's clock is ahead.
@@ -152,6 +167,7 @@ impl World {
         Self {
             sides,
             pending,
+            touching: [None, None],
             changes: Vec::new(),
             now: 0,
             skew,
@@ -227,6 +243,34 @@ impl World {
         self.sides[to].push(Real { at, past, ..origin });
     }
 
+    /// True if a side has not deleted a content that it held, or has only just. What is touched long after is a change of
+    /// its own, as good as any.
+    fn has_not_long_deleted(&self, side: usize, content: Option<u32>) -> bool {
+        let Some(held) = self.sides[side].iter().rposition(|real| real.content == content) else {
+            return true;
+        };
+        let deleted = self.sides[side][held..].iter().find(|next| next.content.is_none());
+        deleted.is_none_or(|deleted| deleted.at + 10 >= self.clock(side))
+    }
+
+    /// The same content again is no change of what there is.
+    fn touch(&mut self, side: usize, at: i64) {
+        if let Some(last) = self.last(side).filter(|last| last.content.is_some()).cloned() {
+            self.sides[side].push(Real { at, ..last });
+        }
+    }
+
+    /// Attributes are written only where the content is still the one that was seen, and taken back if that took
+    /// long and the source went on.
+    fn bring(&mut self, from: usize) {
+        let Some((source, since)) = self.touching[from].take() else { return };
+        let to = 1 - from;
+        let stale = self.sides[from].len() > source + 1 && self.now > since + 20;
+        if self.held(to) == self.sides[from][source].content && !stale {
+            self.touch(to, self.clock(to));
+        }
+    }
+
     fn act(&mut self, act: Act) {
         self.now += 10;
         let contents = u32::try_from(self.changes.len()).unwrap();
@@ -245,14 +289,31 @@ impl World {
                 self.decide(from);
             }
             Act::Commit(from) => self.commit(from),
-            Act::Kill(from) => self.pending[from] = None,
-            Act::Restore(..) | Act::Delete(_) => {}
+            Act::Kill(from) => {
+                self.pending[from] = None;
+                self.touching[from] = None;
+            }
+            // Long after the other side went on it is a change of its own, as good as any.
+            Act::Touch(side)
+                if self.held(side).is_some() && self.has_not_long_deleted(1 - side, self.held(side)) =>
+            {
+                self.touch(side, self.clock(side));
+                if let Some(change) = self.last(side).map(|last| last.change) {
+                    self.changes[change].at = self.now;
+                }
+            }
+            Act::See(from) => {
+                let alike = self.held(from).is_some() && self.held(from) == self.held(1 - from);
+                self.touching[from] = alike.then(|| (self.sides[from].len() - 1, self.now));
+            }
+            Act::Bring(from) => self.bring(from),
+            Act::Restore(..) | Act::Delete(_) | Act::Touch(_) => {}
         }
     }
 
     /// Until neither direction has anything to do; `false`: that never was.
     fn settle(&mut self) -> bool {
-        self.pending = [None, None];
+        (self.pending, self.touching) = ([None, None], [None, None]);
         for _ in 0..6 {
             let mut quiet = true;
             for from in [0, 1] {
@@ -299,6 +360,17 @@ fn act(restores: bool) -> impl Strategy<Value = Act> {
     ]
 }
 
+/// The same, and attributes are changed and brought over.
+fn act_or_touch() -> impl Strategy<Value = Act> {
+    let side = || 0..2usize;
+    prop_oneof![
+        19 => act(false),
+        4 => side().prop_map(Act::Touch),
+        4 => side().prop_map(Act::See),
+        4 => side().prop_map(Act::Bring),
+    ]
+}
+
 fn skew() -> impl Strategy<Value = i64> {
     prop_oneof![Just(0), Just(1200), Just(-1200), Just(40)]
 }
@@ -308,7 +380,7 @@ proptest! {
 
     #[test]
     fn c08_two_buckets_agree_on_the_newest_of_what_nobody_knew_to_be_replaced(
-        acts in prop::collection::vec(act(false), 0..24), skew in skew(), keeps_times: bool,
+        acts in prop::collection::vec(act_or_touch(), 0..24), skew in skew(), keeps_times: bool,
     ) {
         let mut world = World::new(skew, keeps_times);
         world.act(Act::Write(0));

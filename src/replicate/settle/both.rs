@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
 
-use super::{Left, Looked, Settled, Settler};
+use super::{Left, Looked, Settled, Settler, are_dated};
 use crate::{
     replicate::{
         Copied, CopyRequest, Error, Outcome, Result,
@@ -73,7 +73,9 @@ impl Settler {
         for _ in 0..TRIES {
             let both = self.both(key).await?;
             let tried = match (both.verdict, both.source.first()) {
-                (Verdict::Alike, _) if !may_delete && both.is_newer_at_source => self.attributes(key).await?,
+                (Verdict::Alike, Some(ours)) if !may_delete && both.is_newer_at_source => {
+                    self.attributes(key, &both, ours).await?
+                }
                 (Verdict::Alike, _) => Tried::Done(Settled::Overtaken),
                 (Verdict::Theirs, _) | (_, None) => Tried::Done(Settled::Theirs),
                 (Verdict::Ours { .. }, Some(ours)) if !ours.is_delete_marker => {
@@ -152,9 +154,8 @@ impl Settler {
             self.take_back(key, copied.version.as_deref()).await?;
             return Err(self.other_etag(key));
         }
-        if there.is_some() && self.hides_a_change(key, both, &copied).await?
-            || self.is_stale(both, ours).await?
-        {
+        let hides = there.is_some() && copied.wrote && self.hides_a_change(key, both, &copied).await?;
+        if copied.wrote && (hides || self.is_stale(both, ours).await?) {
             self.take_back(key, copied.version.as_deref()).await?;
             return Ok(Tried::Again);
         }
@@ -178,10 +179,44 @@ impl Settler {
         Ok(!is_same(now.first(), Some(ours)))
     }
 
-    /// Gives an object of the same content the attributes of the source's: the newer ones stay.
-    async fn attributes(&self, key: &str) -> Result<Tried> {
-        let outcome = self.copier.update(&self.request(key, None)).await?;
-        self.settled(key, outcome).await.map(Tried::Done)
+    /// As [`Self::meet`], after a change of attributes that leaves no version, as one of tags does.
+    pub(super) async fn meet_attributes(&self, key: &str) -> Result<Looked> {
+        let both = self.both(key).await?;
+        let alike =
+            both.source.first().filter(|ours| both.verdict == Verdict::Alike && !ours.is_delete_marker);
+        let Some(ours) = alike else { return self.meet(key, false).await };
+        let differences = self.copier.differences(&self.request(key, None)).await?.unwrap_or_default();
+        if !both.is_newer_at_source && are_dated(&differences) {
+            return Ok(Looked::Settled(Settled::Theirs));
+        }
+        match self.attributes(key, &both, ours).await? {
+            Tried::Done(settled) => Ok(Looked::Settled(settled)),
+            Tried::Again => self.meet(key, false).await,
+        }
+    }
+
+    /// Gives the object of the same content that was seen at the target the attributes of the source's: the newer ones
+    /// stay.
+    async fn attributes(&self, key: &str, both: &Both, ours: &ObjectVersion) -> Result<Tried> {
+        let precondition = Precondition::Matches(ours.etag.clone());
+        let request =
+            CopyRequest { etag: Some(ours.etag.clone()), precondition, ..self.request(key, Some(ours.size)) };
+        let outcome = self.copier.update(&request).await;
+        if is_refused(&outcome) {
+            return Ok(Tried::Again);
+        }
+        let copied = match outcome? {
+            Outcome::Copied(copied) => copied,
+            Outcome::Gone | Outcome::Changed => return Ok(Tried::Again),
+            outcome @ Outcome::Skipped(_) => return self.settled(key, outcome).await.map(Tried::Done),
+        };
+        if copied.wrote
+            && (self.hides_a_change(key, both, &copied).await? || self.is_stale(both, ours).await?)
+        {
+            self.take_back(key, copied.version.as_deref()).await?;
+            return Ok(Tried::Again);
+        }
+        self.settled(key, Outcome::Copied(copied)).await.map(Tried::Done)
     }
 
     /// Deletes what was seen at the target, and nothing else; unless the source's own lifecycle let it go.
@@ -291,7 +326,7 @@ mod tests {
         replicate::Copier,
         store::{
             ListRequest, ObjectStore, PutOptions, Versioning,
-            memory::{Failure, Fault, MemoryStore, Verb},
+            memory::{Effect, Failure, Fault, MemoryStore, Verb},
         },
     };
 
@@ -326,6 +361,55 @@ mod tests {
         assert_eq!(target.keys(), ["k"], "nobody has allowed it");
         assert_eq!(settler.clear("k", None).await.unwrap(), Settled::Deleted);
         assert!(target.keys().is_empty());
+    }
+
+    async fn put_of(store: &MemoryStore, kind: &str) {
+        let content_type = Some(kind.to_owned());
+        let attributes = store::Attributes { content_type, ..store::Attributes::default() };
+        let options = PutOptions { attributes, ..PutOptions::default() };
+        store.put("k", Bytes::from_static(b"x"), &options).await.unwrap();
+    }
+
+    async fn kind(store: &MemoryStore) -> String {
+        store.head("k").await.unwrap().attributes.content_type.unwrap()
+    }
+
+    #[tokio::test]
+    async fn c08_attributes_that_were_changed_while_older_ones_came_over_stay() {
+        let (source, target) = (bucket("a"), bucket("b"));
+        put_of(&target, "text/first").await;
+        put_of(&source, "text/second").await;
+        let slow = Fault::once(Verb::Rewrite, Failure::Full).with(Effect::Delay(Duration::from_millis(200)));
+        target.fault(slow);
+        let settler = settler(&source, &target);
+        let (looked, ()) = tokio::join!(settler.look("k", false), async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            put_of(&target, "text/third").await;
+        });
+        assert_eq!(looked.unwrap(), Looked::Settled(Settled::Overtaken));
+        assert_eq!(kind(&target).await, "text/third", "the newest of all is lost");
+        put_of(&source, "text/fourth").await;
+        settler.look("k", false).await.unwrap();
+        assert_eq!(kind(&target).await, "text/fourth");
+    }
+
+    #[tokio::test]
+    async fn c08_tags_that_change_bring_over_nothing_older() {
+        let (source, target) = (bucket("a"), bucket("b"));
+        let settler = settler(&source, &target);
+        settler.bring(&put(&source, "first").await).await.unwrap();
+        put(&target, "second").await;
+        assert_eq!(settler.look("k", true).await.unwrap(), Looked::Settled(Settled::Theirs));
+        assert_eq!(target.head("k").await.unwrap().size, 6, "what the target went on to is lost");
+        put_of(&source, "text/older").await;
+        put_of(&target, "text/newer").await;
+        assert_eq!(settler.look("k", true).await.unwrap(), Looked::Settled(Settled::Theirs));
+        assert_eq!(kind(&target).await, "text/newer");
+        let tags = [("a".to_owned(), "b".to_owned())].into();
+        put_of(&source, "text/newer").await;
+        source.put_tags("k", &tags).await.unwrap();
+        settler.look("k", true).await.unwrap();
+        assert_eq!(target.tags("k").await.unwrap(), tags);
     }
 
     #[tokio::test]
