@@ -11,7 +11,9 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use farshore::{
-    replicate::follow::{self, Config, Held, Memory, Migrated, Nobody, Session, Spent, Strings, Update},
+    replicate::follow::{
+        self, Config, Held, Memory, Migrated, Mutual, Nobody, Session, Spent, Strings, Update,
+    },
     store::{ListenRequest, Listens, Notices, ObjectStore, Result, s3::S3Config, s3::S3Store},
 };
 use futures::StreamExt;
@@ -37,6 +39,8 @@ pub struct Order {
     pub delete_percent: u8,
     /// Of the feed's changes, how many of a hundred are lost.
     pub lost_percent: u8,
+    /// The opposite direction has a worker, too: names of the source's region and of the target's.
+    pub mutual: Option<[String; 2]>,
     pub noted: Option<Noted>,
 }
 
@@ -46,6 +50,7 @@ pub struct Noted {
     pub synced_until: Option<Timestamp>,
     pub migrated: Option<(Timestamp, u64, u64)>,
     pub repaired: u64,
+    pub conflicts: u64,
     pub held: Option<(Timestamp, u64, Option<String>)>,
     pub spent: Option<(Timestamp, u64)>,
 }
@@ -78,12 +83,13 @@ pub enum Said {
 impl From<Memory> for Noted {
     fn from(memory: Memory) -> Self {
         // These buckets have no lifecycle, and nothing is asked for.
-        let Memory { synced_until, migrated, repaired, held, spent, .. } = memory;
+        let Memory { synced_until, migrated, repaired, conflicts, held, spent, .. } = memory;
         Self {
             // As in the status: cut, not rounded.
             synced_until: synced_until.map(|at| Timestamp::from_second(at.as_second()).unwrap()),
             migrated: migrated.map(|Migrated { at, objects, bytes }| (at, objects, bytes)),
             repaired,
+            conflicts,
             held: held.map(|Held { since, objects, example }| (since, objects, example)),
             spent: spent.map(|Spent { since, objects }| (since, objects)),
         }
@@ -92,11 +98,12 @@ impl From<Memory> for Noted {
 
 impl From<Noted> for Memory {
     fn from(noted: Noted) -> Self {
-        let Noted { synced_until, migrated, repaired, held, spent } = noted;
+        let Noted { synced_until, migrated, repaired, conflicts, held, spent } = noted;
         Self {
             synced_until,
             migrated: migrated.map(|(at, objects, bytes)| Migrated { at, objects, bytes }),
             repaired,
+            conflicts,
             held: held.map(|(since, objects, example)| Held { since, objects, example }),
             spent: spent.map(|(since, objects)| Spent { since, objects }),
             ..Self::default()
@@ -124,6 +131,9 @@ pub async fn work(order: Order) {
         config: Config {
             delete_count: order.delete_count,
             delete_percent: order.delete_percent,
+            mutual: order
+                .mutual
+                .map(|[source_region, target_region]| Mutual { source_region, target_region }),
             least_period: Duration::from_secs(1),
             ..Config::default()
         },

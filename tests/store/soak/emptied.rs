@@ -35,6 +35,7 @@ pub async fn run(test: &'static str) {
         delete_count: objects / 20,
         delete_percent: PERCENT,
         lost_percent: 0,
+        mutual: None,
         noted: None,
     };
     let worker = Worker::keep(test, order);

@@ -56,7 +56,7 @@ pub fn keys(count: usize) -> Vec<String> {
 
 /// What is done to one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Deed {
+pub enum Deed {
     Put,
     PutInParts,
     /// The same content again, with other attributes: the tag stays.
@@ -67,9 +67,9 @@ enum Deed {
 
 /// What a writer last put under a key.
 #[derive(Clone, Copy, Debug)]
-struct Body {
-    seed: u64,
-    size: usize,
+pub struct Body {
+    pub seed: u64,
+    pub size: usize,
 }
 
 /// A load under way.
@@ -135,14 +135,14 @@ impl Load {
         let state = if deed == Deed::Delete { State::Absent } else { State::Holds(number) };
         let body = match deed {
             Deed::PutSame => bodies[key],
-            Deed::PutInParts => Body { seed: number, size: 5 * MIB + rng.usize(1..100_000) },
+            Deed::PutInParts => in_parts(number, rng),
             _ => Body { seed: number, size: size(rng) },
         };
         let options = options(number, rng);
         // Asked for before the write is noted: a tag to bind a change of attributes to.
         let etag = if deed == Deed::Attributes { Some(self.etag(key).await) } else { None };
         self.history.lock().unwrap().begin(key, state, Timestamp::now());
-        let done = self.attempt(deed, key, (body, etag), &options).await;
+        let done = attempt(&self.store, deed, key, (body, etag), &options).await;
         let made = match &done {
             Ok(()) => true,
             Err(Error::Unsupported { .. }) => panic!("{key:?}: {done:?}"),
@@ -162,34 +162,6 @@ impl Load {
             (Err(_), false) => "not done",
         };
         *self.counts.lock().unwrap().entry(format!("{deed:?} {how}")).or_default() += 1;
-    }
-
-    async fn attempt(
-        &self,
-        deed: Deed,
-        key: &str,
-        (body, etag): (Body, Option<ETag>),
-        options: &PutOptions,
-    ) -> Result<(), Error> {
-        match deed {
-            Deed::Delete => self.store.delete(key, None).await,
-            Deed::Attributes => self.store.rewrite(key, &etag.unwrap(), options).await.map(drop),
-            Deed::Put | Deed::PutSame if body.size <= 5 * MIB => {
-                self.store.put(key, noise(body.size, body.seed), options).await.map(drop)
-            }
-            Deed::Put | Deed::PutSame | Deed::PutInParts => self.put_parts(key, body, options).await,
-        }
-    }
-
-    async fn put_parts(&self, key: &str, body: Body, options: &PutOptions) -> Result<(), Error> {
-        let upload = self.store.create_upload(key, options).await?;
-        let whole = noise(body.size, body.seed);
-        let mut parts = Vec::new();
-        for (number, part) in (1..).zip([whole.slice(..5 * MIB), whole.slice(5 * MIB..)]) {
-            let sent = self.store.upload_part(key, &upload, number, part.len() as u64, streamed(&part));
-            parts.push(sent.await?);
-        }
-        self.store.complete_upload(key, &upload, &parts, &PutOptions::default()).await.map(drop)
     }
 
     async fn etag(&self, key: &str) -> ETag {
@@ -218,6 +190,35 @@ impl Load {
     }
 }
 
+/// Does it, once.
+pub async fn attempt(
+    store: &S3Store,
+    deed: Deed,
+    key: &str,
+    (body, etag): (Body, Option<ETag>),
+    options: &PutOptions,
+) -> Result<(), Error> {
+    match deed {
+        Deed::Delete => store.delete(key, None).await,
+        Deed::Attributes => store.rewrite(key, &etag.unwrap(), options).await.map(drop),
+        Deed::Put | Deed::PutSame if body.size <= 5 * MIB => {
+            store.put(key, noise(body.size, body.seed), options).await.map(drop)
+        }
+        Deed::Put | Deed::PutSame | Deed::PutInParts => put_parts(store, key, body, options).await,
+    }
+}
+
+async fn put_parts(store: &S3Store, key: &str, body: Body, options: &PutOptions) -> Result<(), Error> {
+    let upload = store.create_upload(key, options).await?;
+    let whole = noise(body.size, body.seed);
+    let mut parts = Vec::new();
+    for (number, part) in (1..).zip([whole.slice(..5 * MIB), whole.slice(5 * MIB..)]) {
+        let sent = store.upload_part(key, &upload, number, part.len() as u64, streamed(&part));
+        parts.push(sent.await?);
+    }
+    store.complete_upload(key, &upload, &parts, &PutOptions::default()).await.map(drop)
+}
+
 /// What a store holds under a key.
 pub async fn state(store: &dyn ObjectStore, key: &str) -> Result<State, Error> {
     match store.head(key).await {
@@ -227,7 +228,7 @@ pub async fn state(store: &dyn ObjectStore, key: &str) -> Result<State, Error> {
     }
 }
 
-fn choose(held: State, rng: &mut Rng) -> Deed {
+pub fn choose(held: State, rng: &mut Rng) -> Deed {
     match (held, rng.u8(..100)) {
         _ if rng.u64(..PARTS) == 0 => Deed::PutInParts,
         (State::Holds(_), 0..25) => Deed::Delete,
@@ -237,7 +238,7 @@ fn choose(held: State, rng: &mut Rng) -> Deed {
     }
 }
 
-fn size(rng: &mut Rng) -> usize {
+pub fn size(rng: &mut Rng) -> usize {
     match rng.u8(..20) {
         0 => 0,
         1 => rng.usize(100_000..400_000),
@@ -245,7 +246,12 @@ fn size(rng: &mut Rng) -> usize {
     }
 }
 
-fn options(number: u64, rng: &mut Rng) -> PutOptions {
+/// As much as makes two parts.
+pub fn in_parts(number: u64, rng: &mut Rng) -> Body {
+    Body { seed: number, size: 5 * MIB + rng.usize(1..100_000) }
+}
+
+pub fn options(number: u64, rng: &mut Rng) -> PutOptions {
     let metadata = [(NUMBER, number.to_string()), ("word", "Grüße, 世界".to_owned())];
     let attributes = Attributes {
         content_type: Some(format!("application/x-{}", rng.u8(..9))),

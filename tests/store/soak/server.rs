@@ -43,7 +43,9 @@ impl Server {
     /// Starts a store on a free port, and waits until it takes connections.
     pub async fn start(make: Make) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("data")).unwrap();
+        for name in ["data", "versions"] {
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+        }
         let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
         let child = Mutex::new(spawn(make, port, folder.path()));
         let server = Self { make, port, endpoint: format!("http://127.0.0.1:{port}"), child, folder };
@@ -108,6 +110,8 @@ fn versity(port: u16, folder: &Path) -> Command {
     let mut command = Command::new(stores::endpoint("FARSHORE_TEST_VERSITY_PROGRAM"));
     command
         .args(["--port", &format!("127.0.0.1:{port}"), "--quiet", "posix"])
+        .arg("--versioning-dir")
+        .arg(folder.join("versions"))
         .arg(folder.join("data"))
         .envs([("ROOT_ACCESS_KEY", &*keys.access_key), ("ROOT_SECRET_KEY", keys.secret_key.reveal())]);
     command

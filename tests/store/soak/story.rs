@@ -16,7 +16,8 @@ use super::{
     count,
     history::State,
     load::{self, Load},
-    server::{Fault, Link, Make, Server},
+    server::{Link, Make, Server},
+    trouble::Trouble,
     worker::Worker,
 };
 use crate::{
@@ -25,25 +26,10 @@ use crate::{
 };
 
 /// Of the feed's changes, how many of a hundred are lost.
-const LOST: u8 = 5;
-/// What fails, in turn.
-const FAULTS: [Failing; 10] = {
-    use Failing::{SourceLink, SourceStore, TargetLink, TargetStore, Worker};
-    [Worker, SourceLink, TargetStore, Worker, TargetLink, SourceStore, Worker, SourceLink, Worker, TargetLink]
-};
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Failing {
-    Worker,
-    SourceLink,
-    TargetLink,
-    SourceStore,
-    TargetStore,
-}
-
+pub const LOST: u8 = 5;
 /// A bucket on a store of its own, straight and over a link that fails.
 pub struct Side {
-    server: Server,
+    pub server: Server,
     pub link: Link,
     pub store: S3Store,
 }
@@ -68,15 +54,14 @@ impl Side {
 
 /// What was seen of the time point.
 #[derive(Debug, Default)]
-struct Samples {
-    taken: u64,
+pub struct Samples {
+    pub taken: u64,
     /// Different time points among them.
-    moments: BTreeSet<Timestamp>,
-    untrue: Vec<String>,
+    pub moments: BTreeSet<Timestamp>,
+    pub untrue: BTreeSet<String>,
 }
 
-/// One direction of two buckets, all that fails in it, and what is written to its source. A mutual pair is two
-/// of them.
+/// One direction of two buckets, and what is written to its source.
 struct Rule {
     source: Arc<Side>,
     target: Arc<Side>,
@@ -93,33 +78,10 @@ impl Rule {
             delete_count: u64::MAX,
             delete_percent: 10,
             lost_percent: LOST,
+            mutual: None,
             noted: None,
         };
         Self { source, target, worker: Worker::keep(test, order), load }
-    }
-
-    async fn fails(&self, failing: Failing, rng: &mut Rng) {
-        let pause = Duration::from_millis(rng.u64(200..1_200));
-        let faults =
-            [Fault::Down, Fault::Reset, Fault::Stall, Fault::Late, Fault::Short(rng.usize(1_000..300_000))];
-        match failing {
-            Failing::Worker => self.worker.is_killed_for(pause / 2).await,
-            Failing::SourceLink => self.source.link.fails(faults[rng.usize(..faults.len())], pause).await,
-            Failing::TargetLink => self.target.link.fails(faults[rng.usize(..faults.len())], pause).await,
-            Failing::SourceStore => self.source.server.is_killed_for(pause).await,
-            Failing::TargetStore => self.target.server.is_killed_for(pause).await,
-        }
-    }
-
-    /// So many faults, spread over the load.
-    async fn fails_often(&self, kills: u64, wanted: u64, rng: &mut Rng) {
-        for (n, failing) in (0..kills).zip(FAULTS.into_iter().cycle()) {
-            let due = (wanted * n + rng.u64(..wanted)) / kills.max(1);
-            while self.load.made() < due {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            self.fails(failing, rng).await;
-        }
     }
 
     /// Looks again and again whether all is there that the time point promises. Never ends.
@@ -183,13 +145,13 @@ impl Rule {
     }
 }
 
-fn sorted(mut keys: Vec<String>) -> Vec<String> {
+pub fn sorted(mut keys: Vec<String>) -> Vec<String> {
     keys.sort();
     keys
 }
 
 /// All of an object that a copy must have, but for its time.
-async fn fields(store: &S3Store, key: &str) -> (String, State, String) {
+pub async fn fields(store: &S3Store, key: &str) -> (String, State, String) {
     let info = store.head(key).await.unwrap();
     let tags = store.tags(key).await.unwrap();
     let content = md5(&read(store, key, &GetOptions::default()).await.unwrap());
@@ -212,7 +174,13 @@ pub async fn run(test: &'static str, (from, to): (Make, Make)) {
 
     let mut faults = rng.fork();
     let story = async {
-        tokio::join!(load.run(&keys, &mut rng), rule.fails_often(kills, wanted, &mut faults));
+        let trouble = Trouble {
+            source: &rule.source,
+            target: &rule.target,
+            workers: std::slice::from_ref(&rule.worker),
+        };
+        let troubles = trouble.comes_often(kills, wanted, || load.made(), &mut faults);
+        tokio::join!(load.run(&keys, &mut rng), troubles);
         let last = Timestamp::now();
         println!("written in {:?}: {:?}", begin.elapsed(), load.counts());
         let caught_up = rule.worker.until("prove all of it", |seen| {
