@@ -12,6 +12,10 @@ use crate::{
 /// Reasons of `Ready` that are no news: every resource begins with them, or another condition tells.
 const QUIET: [&str; 5] = ["FirstSync", "Migrating", "OtherRegion", "Deleting", "PurgeBlocked"];
 
+/// Reasons not to be accepted that pass by themselves within moments, as soon as another rule's worker has told
+/// something: no cause for alarm.
+const PASSING: [&str; 2] = ["PairNotProbed", "PairNotMutual"];
+
 /// What changed.
 #[must_use]
 pub fn changes(old: &[Condition], new: &[Condition]) -> Vec<Announcement> {
@@ -25,6 +29,9 @@ fn change(before: Option<&Condition>, now: &Condition, all: &[Condition]) -> Opt
     let message = now.message.as_str();
     match (now.type_.as_str(), now.status.as_str()) {
         (ACCEPTED, "True") if turned => Some(Announcement::normal("Accepted", message)),
+        (ACCEPTED, "False") if news && PASSING.contains(&now.reason.as_str()) => {
+            Some(Announcement::normal(&now.reason, message))
+        }
         (ACCEPTED, "False") if news && now.reason != "OtherRegion" => {
             Some(Announcement::warning(&now.reason, message))
         }
@@ -80,6 +87,15 @@ mod tests {
         assert!(reasons(&[], &good).is_empty(), "the first good news is none");
         let refused = said(ACCEPTED, Verdict::False, "SameRegion");
         assert_eq!(reasons(&[], &refused), ["SameRegion"]);
+        let warns =
+            |new: &[Condition]| changes(&[], new).into_iter().map(|told| told.warning).collect::<Vec<_>>();
+        assert_eq!(warns(&refused), [true]);
+        for waited_for in PASSING {
+            let waiting =
+                [said(ACCEPTED, Verdict::False, waited_for), said(READY, Verdict::False, waited_for)]
+                    .concat();
+            assert_eq!((reasons(&[], &waiting), warns(&waiting)), (vec![waited_for.to_owned()], vec![false]));
+        }
         let first = said(READY, Verdict::False, "FirstSync");
         assert!(reasons(&[], &first).is_empty());
         assert_eq!(reasons(&first, &said(READY, Verdict::True, "Synced")), ["Synced"]);
