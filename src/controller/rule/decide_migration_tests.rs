@@ -101,3 +101,31 @@ fn c04_once_all_is_compared_the_plan_goes_and_the_percentage_is_a_hundred() {
     let later = decided(&after(photos, &proved), &found, accepted());
     assert!(later.drop.is_empty());
 }
+
+#[test]
+fn c04_p05_a_rule_whose_worker_has_told_a_plan_is_not_about_to_start_its_first_one() {
+    let photos = reporting(rule("", ""), "", PLANNED);
+    let message = |decision: &Decision| {
+        find(&decision.status.as_ref().unwrap().conditions, READY).unwrap().message.clone()
+    };
+    let phase = |decision: &Decision| decision.status.as_ref().unwrap().phase;
+    // The shift that made the plan is over, the next one's pod does not work yet.
+    let mut starting = serving(&photos);
+    starting.pods.clear();
+    let between = decided(&photos, &observed(vec![starting.clone()]), accepted());
+    assert_eq!(
+        (phase(&between), told(&between, READY)),
+        (Some(RulePhase::Migrating), is("False", "Migrating"))
+    );
+    assert!(message(&between).contains("its next worker is being started"), "{}", message(&between));
+    // What the report no longer has, the status has.
+    let mut silent = after(photos, &between);
+    silent.status.as_mut().unwrap().observed = None;
+    assert_eq!(
+        phase(&decided(&silent, &observed(vec![starting.clone()]), accepted())),
+        Some(RulePhase::Migrating)
+    );
+    let fresh = decided(&rule("", ""), &observed(vec![starting]), accepted());
+    assert_eq!(phase(&fresh), Some(RulePhase::Pending));
+    assert!(message(&fresh).contains("the first worker"), "{}", message(&fresh));
+}

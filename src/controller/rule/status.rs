@@ -99,7 +99,8 @@ impl<'a> View<'a> {
         let Self { rule, observed, pair, old, known, eye } = self;
         let migration = self.migration();
         let migrated = self.is_over(migration.as_ref());
-        let (health, look) = eye.health(|serving| self.progress(migrated, serving));
+        let begun = self.has_begun(migration.as_ref());
+        let (health, look) = eye.health(|serving| self.progress(migrated, begun, serving));
         let current = !matches!(health, Health::Troubled(_)) && !eye.suspended;
         let mut said = vec![self.ready(&health), accepted];
         said.extend(eye.kstatus(&health));
@@ -113,7 +114,7 @@ impl<'a> View<'a> {
         let synced = known.and_then(|cycle| cycle.synced_until.clone());
         let status = BucketReplicationRuleStatus {
             observed_generation: generation,
-            phase: Some(self.phase(&health, migrated)),
+            phase: Some(self.phase(&health, migrated, begun)),
             pair: Some(pair.clone()),
             mutual: self.is_mutual(),
             migration,
@@ -183,7 +184,14 @@ impl<'a> View<'a> {
         unwanted || migration.is_some_and(|migration| migration.completed_at.is_some())
     }
 
-    fn progress(&self, migrated: bool, serving: bool) -> Health {
+    /// A worker works, or one has told something before it ended.
+    fn has_begun(&self, migration: Option<&Migration>) -> bool {
+        self.known.is_some()
+            || migration.is_some()
+            || self.observed.jobs.iter().any(|job| job.ready_pod().is_some())
+    }
+
+    fn progress(&self, migrated: bool, begun: bool, serving: bool) -> Health {
         if migrated {
             return Health::Well;
         }
@@ -192,17 +200,19 @@ impl<'a> View<'a> {
         let message = match failed {
             Some(cycle) => format!("{about}: {}", self.failed(cycle)),
             None if serving => format!("{about} copies what its source held before; see status.migration"),
+            None if begun => format!(
+                "{about} copies what its source held before, and its next worker is being started; see status.migration"
+            ),
             None => format!("the first worker of {about} is being started"),
         };
         Health::First("Migrating".to_owned(), message)
     }
 
-    fn phase(&self, health: &Health, migrated: bool) -> RulePhase {
-        let started = self.known.is_some() || self.observed.jobs.iter().any(|job| job.ready_pod().is_some());
+    fn phase(&self, health: &Health, migrated: bool, begun: bool) -> RulePhase {
         match health {
             _ if self.eye.suspended => RulePhase::Suspended,
             Health::Well => RulePhase::Replicating,
-            Health::First(..) if started => RulePhase::Migrating,
+            Health::First(..) if begun => RulePhase::Migrating,
             Health::Troubled(trouble) if trouble.permanent => RulePhase::Failed,
             Health::Troubled(_) if migrated || self.known.is_some() => RulePhase::Stale,
             Health::First(..) | Health::Troubled(_) => RulePhase::Pending,
