@@ -6,10 +6,13 @@
 
 #[path = "../support/cluster.rs"]
 mod cluster;
+mod granting;
 #[allow(dead_code, reason = "other tests need the rest")]
 #[path = "../support/history.rs"]
 mod history;
 mod killed;
+#[path = "../support/moto.rs"]
+mod moto;
 mod process;
 #[allow(dead_code, reason = "other tests need the rest")]
 #[path = "../support/proxy.rs"]

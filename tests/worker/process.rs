@@ -226,6 +226,10 @@ impl Worker {
             .arg("--termination-log")
             .arg(file("words"))
             .args(["--health-address", &health.to_string()])
+            // Of a migration only.
+            .arg("--plan")
+            .arg(folder.join("plan"))
+            .args(["--index", "0"])
             .env("KUBECONFIG", folder.join("kubeconfig"))
             .stdin(Stdio::null())
             .stderr(std::fs::File::create(file("log")).unwrap())

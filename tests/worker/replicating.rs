@@ -17,15 +17,23 @@ use crate::{
     stores,
 };
 
-struct Setting {
+/// A rule, and what its worker needs.
+pub struct Setting {
     rules: Api<BucketReplicationRule>,
-    folder: TempDir,
-    task: Value,
+    pub folder: TempDir,
+    pub task: Value,
     _room: Room,
 }
 
+/// A bucket, and the address of its store.
+pub type End<'a> = (&'a S3Store, String);
+
 impl Setting {
-    async fn new(stem: &str, (source, target): (&S3Store, &S3Store), attributes: Value) -> Self {
+    pub async fn new(
+        stem: &str,
+        ((source, here), (target, there)): (End<'_>, End<'_>),
+        attributes: Value,
+    ) -> Self {
         let room = Room::new(stem).await;
         let end = |region: &str, store: &S3Store| json!({"region": region, "bucket": store.bucket(), "credentials": {"secretRef": {"name": "keys"}}});
         let rule: BucketReplicationRule = serde_json::from_value(json!({
@@ -57,14 +65,14 @@ impl Setting {
                     .unwrap();
             }
         }
-        let place = |region: &str, variable: &str, store: &S3Store| json!({"region": region, "endpoint": stores::endpoint(variable), "signingRegion": "us-east-1", "addressing": "Path", "bucket": store.bucket(), "prefix": ""});
+        let place = |region: &str, endpoint: String, store: &S3Store| json!({"region": region, "endpoint": endpoint, "signingRegion": "us-east-1", "addressing": "Path", "bucket": store.bucket(), "prefix": ""});
         let task = json!({
             "version": 1,
             "owner": {"kind": "BucketReplicationRule", "namespace": room.namespace, "name": "photos",
                       "uid": rule.metadata.uid, "generation": 1},
             "work": {"replicate": {
-                "source": place("nowhere-a", "FARSHORE_TEST_MINIO_A", source),
-                "target": place("nowhere-b", "FARSHORE_TEST_VERSITY", target),
+                "source": place("nowhere-a", here, source),
+                "target": place("nowhere-b", there, target),
                 "deletes": true, "deleteCount": 1000, "deletePercent": 10, "feed": "Poll", "seconds": 600,
                 "attributes": attributes,
             }},
@@ -72,12 +80,12 @@ impl Setting {
         Self { rules, folder, task, _room: room }
     }
 
-    fn start(&self, run: &str) -> Worker {
+    pub fn start(&self, run: &str) -> Worker {
         Worker::start(self.folder.path(), "replicate", run, &self.task.to_string())
     }
 
     /// The first comparison that a run reports.
-    async fn comparison_of(&self, run: &str, worker: &Worker) -> Comparison {
+    pub async fn comparison_of(&self, run: &str, worker: &Worker) -> Comparison {
         let start = Instant::now();
         loop {
             let told = self.rules.get("photos").await.unwrap().status.and_then(|status| status.observed);
@@ -90,6 +98,12 @@ impl Setting {
     }
 }
 
+/// Buckets on the first MinIO and on VersityGW.
+fn ends<'a>(source: &'a S3Store, target: &'a S3Store) -> (End<'a>, End<'a>) {
+    let at = |store, variable: &str| (store, stores::endpoint(variable));
+    (at(source, "FARSHORE_TEST_MINIO_A"), at(target, "FARSHORE_TEST_VERSITY"))
+}
+
 #[tokio::test]
 async fn c02_what_a_target_forgets_without_a_word_is_reported_and_the_next_run_still_knows() {
     let (source, target) = (stores::minio_a().await, stores::versity().await);
@@ -99,7 +113,7 @@ async fn c02_what_a_target_forgets_without_a_word_is_reported_and_the_next_run_s
     // Headers tell seconds: a copy made within the same one would look like the original.
     tokio::time::sleep(Duration::from_millis(1500)).await;
     let wish = json!({"creationTime": {"keep": "AsReplica"}});
-    let setting = Setting::new("worker-kept", (&source, &target), wish).await;
+    let setting = Setting::new("worker-kept", ends(&source, &target), wish).await;
     let mut worker = setting.start("run-1");
     let first = setting.comparison_of("run-1", &worker).await;
     let [lacks] = first.incomplete.as_slice() else { panic!("{:?}", first.incomplete) };
@@ -136,7 +150,7 @@ async fn c17_a_comparison_reports_what_both_sides_held_with_examples() {
     for n in 0..5 {
         put(&source, &format!("new-{n}"), "new").await;
     }
-    let setting = Setting::new("worker-proof", (&source, &target), json!({})).await;
+    let setting = Setting::new("worker-proof", ends(&source, &target), json!({})).await;
     let mut worker = setting.start("run-1");
     let found = setting.comparison_of("run-1", &worker).await.convergence.expect("it tells what it found");
     assert_eq!(found.equal, 1);

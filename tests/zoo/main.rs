@@ -4,6 +4,7 @@
 //! Needs `FARSHORE_TEST_PYTHON` (`make test`, or `dev/build python`) and the stores.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "tests may")]
 
+#[path = "../support/moto.rs"]
 mod moto;
 #[path = "../support/stores.rs"]
 mod stores;

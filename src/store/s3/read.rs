@@ -10,11 +10,9 @@ use super::{
     attributes::{self, header},
     body::incoming,
     trouble::{Kind, Trouble},
-    wire::Call,
+    wire::{Call, versioning},
 };
-use crate::store::{
-    Context, Error, GetOptions, GetReply, ObjectInfo, ObjectStore, PartLayout, Result, Versioning,
-};
+use crate::store::{Context, Error, GetOptions, GetReply, ObjectInfo, PartLayout, Result, Versioning};
 
 impl S3Store {
     pub(super) async fn head_object(&self, key: &str) -> Result<ObjectInfo> {
@@ -85,21 +83,9 @@ impl S3Store {
     }
 
     pub(super) async fn bucket_versioning(&self) -> Result<Versioning> {
-        use aws_sdk_s3::types::BucketVersioningStatus as Status;
         let ask = || async {
-            match self
-                .client
-                .get_bucket_versioning()
-                .bucket(self.bucket())
-                .send()
-                .await
-                .map_err(Trouble::from)
-            {
-                Ok(output) => Ok(match output.status() {
-                    Some(Status::Enabled) => Versioning::Enabled,
-                    Some(Status::Suspended) => Versioning::Suspended,
-                    _ => Versioning::Off,
-                }),
+            match self.wire.ask(Call::new(Method::GET, None).query("versioning", "")).await {
+                Ok(answer) => versioning(answer.body()),
                 Err(t) if matches!(t.kind, Kind::Unsupported(_)) => Ok(Versioning::Unsupported),
                 Err(t) if t.is_code("VersioningNotConfigured") => Ok(Versioning::Unsupported),
                 Err(t) => Err(t),

@@ -23,7 +23,7 @@ use jiff::Timestamp;
 
 pub(super) use page::page;
 pub(super) use transport::Transport;
-pub(super) use versions::versions;
+pub(super) use versions::{versioning, versions};
 pub(super) use xml::Refusal;
 
 use address::Address;

@@ -1,4 +1,4 @@
-//! A page of `ListObjectVersions`: versions and delete markers in the order in which they came.
+//! `ListObjectVersions`, versions and delete markers in the order in which they came; and whether there are any.
 
 use super::{
     super::{
@@ -8,7 +8,7 @@ use super::{
     },
     xml,
 };
-use crate::store::{ETag, ObjectVersion, VersionMarker, VersionPage};
+use crate::store::{ETag, ObjectVersion, VersionMarker, VersionPage, Versioning};
 
 /// An entry as far as it was read.
 #[derive(Debug, Default)]
@@ -50,6 +50,24 @@ pub(in super::super) fn versions(text: &[u8]) -> Result<VersionPage, Trouble> {
         }
     }
     Ok(VersionPage { versions, next: head.next()? })
+}
+
+/// Reads whether a bucket keeps versions. There are stores (seen: moto 5) that give the answer another name, which
+/// the SDK takes for none.
+pub(in super::super) fn versioning(text: &[u8]) -> Result<Versioning, Trouble> {
+    let read = |root| {
+        let mut found = Versioning::Off;
+        xml::read(text, root, |element| {
+            match (element.depth, element.name, element.text) {
+                (1, "Status", "Enabled") => found = Versioning::Enabled,
+                (1, "Status", "Suspended") => found = Versioning::Suspended,
+                _ => {}
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    };
+    read("VersioningConfiguration").or_else(|other| read("GetBucketVersioningResponse").map_err(|_| other))
 }
 
 impl Head {
@@ -150,6 +168,26 @@ mod tests {
             ("cut short", PAGE[..PAGE.len() - 30].to_owned()),
         ] {
             assert!(versions(text.as_bytes()).is_err(), "{what}");
+        }
+    }
+
+    #[test]
+    fn c08_c15_whether_versions_are_kept_is_read_whole_or_not_at_all() {
+        let enabled =
+            "<VersioningConfiguration xmlns=\"x\"><Status>Enabled</Status></VersioningConfiguration>";
+        for (text, found) in [
+            (enabled, Versioning::Enabled),
+            (&enabled.replace("Enabled", "Suspended"), Versioning::Suspended),
+            ("<VersioningConfiguration/>", Versioning::Off),
+            (&enabled.replace("VersioningConfiguration", "GetBucketVersioningResponse"), Versioning::Enabled),
+            ("<GetBucketVersioningResponse xmlns=\"x\"></GetBucketVersioningResponse>", Versioning::Off),
+        ] {
+            assert_eq!(versioning(text.as_bytes()).unwrap(), found, "{text}");
+        }
+        for text in
+            ["", "<html/>", "<Error><Code>InternalError</Code></Error>", &enabled[..enabled.len() - 5]]
+        {
+            assert!(versioning(text.as_bytes()).is_err(), "{text}");
         }
     }
 }
