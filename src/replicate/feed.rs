@@ -15,6 +15,7 @@ pub mod webhook;
 
 use async_trait::async_trait;
 
+pub(super) use choice::why_poll;
 pub use choice::{Choice, Chosen, choose};
 pub use error::{FeedError, Result};
 pub use listen::Listen;

@@ -224,6 +224,8 @@ impl Run {
             Err(error) => {
                 self.state.connected = false;
                 self.heard = None;
+                // Whoever hears of it is to see that it is so.
+                self.show();
                 return self.tell(Event::Broken { error }).await;
             }
         };

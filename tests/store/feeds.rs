@@ -204,7 +204,7 @@ async fn c15_auto_takes_what_the_store_can_do_and_says_why() {
 }
 
 #[tokio::test]
-async fn c15_auto_polls_where_listening_is_denied_and_fails_where_nobody_answers() {
+async fn c15_auto_polls_where_listening_is_denied_and_listens_later_where_nobody_answers() {
     let direct = stores::minio_a().await;
     let proxy = Proxy::before(&stores::endpoint("FARSHORE_TEST_MINIO_A")).await;
     let through = || Arc::new(S3Store::new(stores::config(&proxy.endpoint, direct.bucket())).unwrap());
@@ -214,7 +214,12 @@ async fn c15_auto_polls_where_listening_is_denied_and_fails_where_nobody_answers
     assert!(chosen.why.contains("s3:ListenBucketNotification"), "{chosen:?}");
     let denied = choose(Choice::Listen, through()).await.unwrap_err();
     assert!(denied.is_permanent() && denied.to_string().contains("s3:ListenBucketNotification"), "{denied}");
-    proxy.breaks("GET", "events=", (0, 1), Break::Error(503, "SlowDown"));
-    let busy = choose(Choice::Auto, through()).await.unwrap_err();
-    assert!(!busy.is_permanent() && busy.reason() == "SlowDown", "{busy}");
+    for choice in [Choice::Auto, Choice::Listen] {
+        proxy.breaks("GET", "events=", (0, 2), Break::Error(503, "SlowDown"));
+        let mut chosen = choose(choice, through()).await.unwrap();
+        assert_eq!(chosen.kind(), FeedKind::Listen);
+        let busy = next(&mut *chosen.feed).await.unwrap_err();
+        assert!(!busy.is_permanent() && busy.reason() == "SlowDown", "{busy}");
+        assert_eq!(next(&mut *chosen.feed).await.unwrap(), Hint::Connected);
+    }
 }

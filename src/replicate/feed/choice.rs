@@ -41,51 +41,68 @@ impl std::fmt::Debug for Chosen {
     }
 }
 
-/// Opens the feed that was asked for.
+/// Opens the feed that was asked for. One that can't be had for the moment is given as it is: it connects with
+/// [`Feed::next`], as one that broke does, and until then changes are found by comparing.
 ///
 /// # Errors
-/// A feed that was named and can't be had; `Auto` fails only where the store can't be asked at all.
+/// A feed that was named and that only a person can help to have; with `Auto` the same, but for a store that can't be
+/// listened to or doesn't let us.
 pub async fn choose(choice: Choice, source: Arc<dyn Listens>) -> Result<Chosen> {
     let named = "it was asked for";
     match choice {
         Choice::Auto => auto(source).await,
         Choice::Listen => {
             let mut feed = Listen::new(source);
-            feed.connect().await?;
+            passing(feed.connect().await)?;
             Ok(Chosen::new(feed, named))
         }
         Choice::Webhook(options) => {
             let mut feed = Webhook::new(options);
-            feed.open().await?;
+            passing(feed.open().await)?;
             Ok(Chosen::new(feed, named))
         }
         Choice::Sqs(options) => {
             let mut feed = Sqs::new(options);
-            feed.connect().await?;
+            passing(feed.connect().await)?;
             Ok(Chosen::new(feed, named))
         }
         Choice::Poll => Ok(Chosen::new(Poll::default(), named)),
     }
 }
 
+/// What may pass is tried again by who follows the feed.
+fn passing<T>(opened: Result<T>) -> Result<bool> {
+    match opened {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_permanent() => Err(error),
+        Err(error) => {
+            tracing::warn!("tried again: {error}");
+            Ok(false)
+        }
+    }
+}
+
 async fn auto(source: Arc<dyn Listens>) -> Result<Chosen> {
     let mut feed = Listen::new(source);
-    match feed.connect().await {
-        Ok(()) => Ok(Chosen::new(feed, "the source store tells of changes over an open request")),
-        Err(FeedError::CantListen(place)) => {
-            let why = format!(
-                "the source store can't be listened to ({place}); changes are found by comparing, \
-                 or within seconds with the feed Webhook or SQS"
-            );
-            Ok(Chosen::new(Poll::default(), why))
-        }
-        Err(FeedError::MayNotListen(place)) => {
-            let why = format!(
-                "listening to the source store is denied ({place}); changes are found by comparing, \
-                 or at once with s3:ListenBucketNotification allowed"
-            );
-            Ok(Chosen::new(Poll::default(), why))
-        }
-        Err(error) => Err(error),
+    let opened = feed.connect().await;
+    if let Some(why) = opened.as_ref().err().and_then(why_poll) {
+        return Ok(Chosen::new(Poll::default(), why));
+    }
+    let tells = if passing(opened)? { "tells" } else { "is asked to tell" };
+    Ok(Chosen::new(feed, format!("the source store {tells} of changes over an open request")))
+}
+
+/// Why `Auto` finds changes by comparing, where this keeps it from listening.
+pub(in crate::replicate) fn why_poll(error: &FeedError) -> Option<String> {
+    match error {
+        FeedError::CantListen(place) => Some(format!(
+            "the source store can't be listened to ({place}); changes are found by comparing, \
+             or within seconds with the feed Webhook or SQS"
+        )),
+        FeedError::MayNotListen(place) => Some(format!(
+            "listening to the source store is denied ({place}); changes are found by comparing, \
+             or at once with s3:ListenBucketNotification allowed"
+        )),
+        _ => None,
     }
 }

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     replicate::{
         Common, Looks,
-        feed::{self, Chosen, Feed, FeedKind, Under},
+        feed::{self, Choice, Chosen, Feed, FeedKind, Under, why_poll},
         live::{self, Event},
         pace::{self, TICK, jittered},
         same_place,
@@ -57,7 +57,10 @@ pub(super) struct Engine {
     purse: Arc<Purse>,
     pub(super) memory: Arc<Mutex<Memory>>,
     live: Mutex<Live>,
+    /// How changes are heard of while the feed is connected.
     feed: Heard,
+    /// Why they are only found by comparing meanwhile, where `Auto` has chosen.
+    unheard: Mutex<Option<String>>,
     current: Mutex<Current>,
     busy: AtomicBool,
     /// A comparison was reported, by this run or an earlier one.
@@ -113,6 +116,7 @@ impl Engine {
             purse: Arc::new(purse),
             memory,
             live: Mutex::default(),
+            unheard: Mutex::default(),
             feed: Heard { kind: feed.kind(), why },
             current: Mutex::default(),
             busy: AtomicBool::new(true),
@@ -149,6 +153,8 @@ impl Engine {
                     Event::Compare { why } => tracing::debug!("something may have been missed: {why}"),
                     Event::Broken { error } => {
                         tracing::warn!("{error}");
+                        let why = why_poll(&error).filter(|_| matches!(self.config.feed, Choice::Auto));
+                        *self.unheard.lock().unwrap_or_else(PoisonError::into_inner) = why;
                         trouble = Some(error.to_string());
                     }
                     Event::Failed { key, error, pause } => {
@@ -158,11 +164,19 @@ impl Engine {
                 else => return,
             }
             let now = *state.borrow_and_update();
+            if now.connected {
+                *self.unheard.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            }
             let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
             let trouble = if now.connected { None } else { trouble.or_else(|| live.trouble.take()) };
             *live =
                 Live { until: now.until, waiting: now.waiting, handled: now.copied + now.deleted, trouble };
         }
+    }
+
+    fn heard(&self) -> Heard {
+        let unheard = self.unheard.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        unheard.map_or_else(|| self.feed.clone(), |why| Heard { kind: FeedKind::Poll, why })
     }
 
     /// Compares again and again. Ends only with an error.
@@ -262,7 +276,7 @@ impl Engine {
             memory,
             source_versioning,
             target_versioning,
-            feed: self.feed.clone(),
+            feed: self.heard(),
             mutual: self.config.mutual.is_some(),
             notices,
         })
@@ -325,7 +339,7 @@ impl Engine {
             busy: self.busy.load(Relaxed),
             contact: now.source + now.target > 0 || self.waiting.load(Relaxed),
             waiting: self.waiting.load(Relaxed),
-            live: (self.feed.kind != FeedKind::Poll)
+            live: (self.heard().kind != FeedKind::Poll)
                 .then(|| self.live.lock().unwrap_or_else(PoisonError::into_inner).clone()),
         }
     }

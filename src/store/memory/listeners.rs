@@ -17,7 +17,8 @@ const ROOM: usize = 1000;
 #[derive(Debug)]
 pub(super) struct Listeners {
     open: Vec<mpsc::Sender<Bytes>>,
-    supported: bool,
+    /// Why nobody can listen.
+    refused: Option<Failure>,
     /// Of a hundred notices.
     lost: u8,
     /// Neither notices nor signs of life arrive.
@@ -29,7 +30,7 @@ pub(super) struct Listeners {
 impl Default for Listeners {
     fn default() -> Self {
         let chance = fastrand::Rng::with_seed(7);
-        Self { open: Vec::new(), supported: true, lost: 0, mute: false, chance, told: 0 }
+        Self { open: Vec::new(), refused: None, lost: 0, mute: false, chance, told: 0 }
     }
 }
 
@@ -67,7 +68,12 @@ impl Listeners {
 impl MemoryStore {
     /// A store that can't be listened to, when `false`.
     pub fn set_listening(&self, supported: bool) {
-        self.inner().listeners.supported = supported;
+        self.refuse_listeners((!supported).then_some(Failure::Unsupported("listening to changes")));
+    }
+
+    /// Answers so to whoever begins to listen.
+    pub fn refuse_listeners(&self, failure: Option<Failure>) {
+        self.inner().listeners.refused = failure;
     }
 
     /// Loses this many of a hundred notices, always the same ones.
@@ -108,8 +114,8 @@ impl Listens for MemoryStore {
         let (listener, notices) = mpsc::channel(ROOM);
         {
             let mut inner = self.inner();
-            if !inner.listeners.supported {
-                return Err(Failure::Unsupported("listening to changes").into_error(self.context(None)));
+            if let Some(failure) = inner.listeners.refused {
+                return Err(failure.into_error(self.context(None)));
             }
             inner.listeners.open.push(listener);
         }

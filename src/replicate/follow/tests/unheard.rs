@@ -1,7 +1,23 @@
 //! What no feed told.
 
 use super::*;
-use crate::store::memory::Effect;
+use crate::{replicate::feed::FeedKind, store::memory::Effect};
+
+impl Run {
+    /// Waits until the feed is told of like this.
+    async fn live(&mut self, what: &str, holds: impl Fn(&Option<Live>) -> bool) {
+        let next = async {
+            loop {
+                match self.updates.recv().await.expect("it goes on") {
+                    Update::Progress(progress) if holds(&progress.live) => return,
+                    Update::Drawn { written, .. } => written.send(()).unwrap(),
+                    _ => {}
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), next).await.unwrap_or_else(|_| panic!("was to {what}"));
+    }
+}
 
 /// A run that listens, with one object at the target, and a target that takes a while to write another version.
 async fn slow_to_write() -> Run {
@@ -95,5 +111,35 @@ async fn c05_c13_the_time_point_is_true_of_what_changes_while_it_is_compared() {
     for key in ["k0001", "k0002"] {
         assert_eq!(target.bytes(key), source.bytes(key), "{key}");
     }
+    run.end().await;
+}
+
+/// A store that can't be listened to for the moment is compared, and listened to as soon as that is possible.
+#[tokio::test]
+async fn c15_c16_a_feed_that_can_t_be_opened_ends_no_run_and_is_opened_later() {
+    let (source, target) = (bucket([1]).await, bucket([]).await);
+    source.refuse_listeners(Some(Failure::SlowDown));
+    let session = session(&source, &target, None);
+    let session = Session { config: Config { feed: Choice::Auto, ..session.config.clone() }, ..session };
+    let mut run = start_session(session, source, target);
+    let busy = run.until("compare", |compared| compared.memory.migrated.is_some()).await;
+    assert_eq!((busy.feed.kind, busy.feed.why.contains("is asked to tell")), (FeedKind::Listen, true));
+    run.live("say what keeps it from hearing", |live| {
+        live.as_ref().is_some_and(|live| live.until.is_none() && live.trouble.is_some())
+    })
+    .await;
+    put(&run.source, 2, "v1").await;
+    run.until("find it by comparing", |compared| compared.counts.target == 2).await;
+    // It turns out that this store knows no listening.
+    run.source.set_listening(false);
+    let polled = run.until("say that it polls", |compared| compared.feed.kind == FeedKind::Poll).await;
+    assert!(polled.feed.why.contains("can't be listened to"), "{}", polled.feed.why);
+    run.live("have no feed", Option::is_none).await;
+    // Somebody has put another release there.
+    run.source.set_listening(true);
+    run.live("hear", |live| live.as_ref().is_some_and(|live| live.until.is_some() && live.trouble.is_none()))
+        .await;
+    let heard = run.until("say so", |compared| compared.feed.kind == FeedKind::Listen).await;
+    assert!(heard.memory.synced_until.is_some());
     run.end().await;
 }
