@@ -29,6 +29,14 @@ pub const SOURCE_CREDENTIALS_DIR: &str = "/var/run/farshore/source";
 pub const TARGET_CREDENTIALS_DIR: &str = "/var/run/farshore/target";
 /// Where the source instance's own credentials are mounted, when it has an endpoint with some.
 pub const INSTANCE_CREDENTIALS_DIR: &str = "/var/run/farshore/instance";
+/// Where the token of the receiver's messages is mounted, and its file name.
+pub const RECEIVER_TOKEN_DIR: &str = "/var/run/farshore/receiver";
+/// Key of the token in its Secret.
+pub const RECEIVER_TOKEN_KEY: &str = "token";
+/// Where the credentials for the queue are mounted.
+pub const QUEUE_CREDENTIALS_DIR: &str = "/var/run/farshore/queue";
+/// Port at which the worker receives what the source store tells.
+pub const RECEIVER_PORT: u16 = 8082;
 /// Port of the worker's `/healthz` and `/readyz`.
 pub const WORKER_PORT: u16 = 8081;
 
@@ -187,6 +195,12 @@ pub struct ReplicateTask {
     pub delete_percent: u8,
     /// How changes are heard of.
     pub feed: Feed,
+    /// The queue of the feed `SQS`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<QueueTask>,
+    /// Name of the Secret that the feed needs: with another one it is another task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feed_secret: Option<String>,
     /// What of objects is kept on request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attributes: Option<KeptAttributes>,
@@ -208,6 +222,18 @@ pub struct ReplicateTask {
     /// What is put on the buckets, so that rules of other clusters leave them alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<ClaimTask>,
+}
+
+/// A queue that is read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct QueueTask {
+    pub url: String,
+    /// In signatures.
+    pub region: String,
+    /// Where requests go, if not to the host of the URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
 }
 
 /// A claim on the buckets of a rule.

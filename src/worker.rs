@@ -42,6 +42,8 @@ pub struct Start {
     pub index: Option<u32>,
     /// Address of `/healthz` and `/readyz`; `None`: not served.
     pub listen: Option<std::net::SocketAddr>,
+    /// Address at which the source store's messages are received, where they are.
+    pub receive: std::net::SocketAddr,
 }
 
 /// Where Secrets are mounted.
@@ -50,6 +52,9 @@ pub struct Mounts {
     pub source: PathBuf,
     pub target: PathBuf,
     pub instance: PathBuf,
+    /// The token of the messages that are received.
+    pub receiver: PathBuf,
+    pub queue: PathBuf,
 }
 
 impl Default for Mounts {
@@ -58,6 +63,8 @@ impl Default for Mounts {
             source: task::SOURCE_CREDENTIALS_DIR.into(),
             target: task::TARGET_CREDENTIALS_DIR.into(),
             instance: task::INSTANCE_CREDENTIALS_DIR.into(),
+            receiver: task::RECEIVER_TOKEN_DIR.into(),
+            queue: task::QUEUE_CREDENTIALS_DIR.into(),
         }
     }
 }

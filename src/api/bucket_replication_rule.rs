@@ -6,9 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Comparison, Convergence, Credentials, FeedStatus, Incomplete, KeptAttributes, MigrationPlan, Observed,
-    PlanEnded, RateLimits, ReplicationProgress, RunRequest, Served, Share, SkippedObjects, WorkerSpec,
-    comparison,
+    Comparison, Convergence, Credentials, Feed, FeedInUse, Incomplete, KeptAttributes, MigrationPlan,
+    Observed, PlanEnded, QueueFeed, RateLimits, ReplicationProgress, RunRequest, Served, Share,
+    SkippedObjects, WebhookFeed, WorkerSpec, comparison,
 };
 
 /// Replicates a bucket's objects to a bucket in another region, in one direction. Objects of the same name at the target are overwritten.
@@ -69,9 +69,23 @@ use super::{
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.source.region != self.target.region").message(
-    "source and target must be in different regions; choose another spec.target.region"
-))]
+#[x_kube(
+    validation = Rule::new("self.source.region != self.target.region").message(
+        "source and target must be in different regions; choose another spec.target.region"
+    ),
+    validation = Rule::new("self.feed != 'Webhook' || has(self.webhook)").message(
+        "feed Webhook needs spec.webhook.tokenSecretRef: name a Secret whose key `token` every message must carry"
+    ),
+    validation = Rule::new("self.feed == 'Webhook' || !has(self.webhook)").message(
+        "spec.webhook is for feed Webhook only; set spec.feed to Webhook, or take spec.webhook out"
+    ),
+    validation = Rule::new("self.feed != 'SQS' || has(self.sqs)").message(
+        "feed SQS needs spec.sqs.queueURL: the URL of the queue that the source store fills"
+    ),
+    validation = Rule::new("self.feed == 'SQS' || !has(self.sqs)").message(
+        "spec.sqs is for feed SQS only; set spec.feed to SQS, or take spec.sqs out"
+    )
+)]
 pub struct BucketReplicationRuleSpec {
     /// Bucket that is replicated.
     pub source: ReplicationEnd,
@@ -95,6 +109,12 @@ pub struct BucketReplicationRuleSpec {
     /// How changes are heard of between two comparisons.
     #[serde(default)]
     pub feed: Feed,
+    /// Of the feed `Webhook`: what the store's messages are known by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<WebhookFeed>,
+    /// Of the feed `SQS`: the queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sqs: Option<QueueFeed>,
     /// Ceilings of what the worker may use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limits: Option<RateLimits>,
@@ -160,18 +180,6 @@ pub enum DeletePropagation {
     Keep,
 }
 
-/// How changes are heard of. Whatever is heard is only a hint which object to look at: comparisons of both buckets find what was not heard of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Feed {
-    /// `Listen` where the source store can be listened to, else `Poll`.
-    #[default]
-    Auto,
-    /// Over a request to the source store that stays open (MinIO, RustFS): within milliseconds.
-    Listen,
-    /// Not at all: each comparison finds what has changed since the one before.
-    Poll,
-}
-
 /// How many objects may be deleted at the target in an hour. Deletes beyond both limits are held until somebody releases them; everything else goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -227,7 +235,7 @@ pub struct BucketReplicationRuleStatus {
     pub live_time_point: Option<Time>,
     /// How changes are heard of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub feed: Option<FeedStatus>,
+    pub feed: Option<FeedInUse>,
     /// What the comparisons found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counts: Option<ReplicationCounts>,

@@ -1,7 +1,7 @@
 //! `farshore worker …`
 
 use std::{
-    net::SocketAddr,
+    net::{Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -47,6 +47,12 @@ pub struct Flags {
     /// Directory with the source instance's credentials.
     #[arg(long, value_name = "DIR", default_value = task::INSTANCE_CREDENTIALS_DIR)]
     instance_credentials: PathBuf,
+    /// Directory with the token that messages of the source store must carry.
+    #[arg(long, value_name = "DIR", default_value = task::RECEIVER_TOKEN_DIR)]
+    receiver_token: PathBuf,
+    /// Directory with the credentials for the queue that tells of changes.
+    #[arg(long, value_name = "DIR", default_value = task::QUEUE_CREDENTIALS_DIR)]
+    queue_credentials: PathBuf,
     /// File with the plan of a migration.
     #[arg(long, value_name = "FILE", default_value_os_t = Path::new(task::PLAN_DIR).join(task::PLAN_KEY))]
     plan: PathBuf,
@@ -56,6 +62,9 @@ pub struct Flags {
     /// Address of `/healthz` and `/readyz`; `off` serves none.
     #[arg(long, value_name = "ADDRESS", default_value_t = format!("[::]:{}", task::WORKER_PORT))]
     health_address: String,
+    /// Address at which messages of the source store are received, where the task asks for it.
+    #[arg(long, value_name = "ADDRESS", default_value_t = SocketAddr::from((Ipv6Addr::UNSPECIFIED, task::RECEIVER_PORT)))]
+    receiver_address: SocketAddr,
     /// Where the last words go.
     #[arg(long, value_name = "FILE", default_value = "/dev/termination-log")]
     termination_log: PathBuf,
@@ -74,10 +83,13 @@ pub async fn run(role: Role) -> Result<ExitCode, Error> {
             source: flags.source_credentials,
             target: flags.target_credentials,
             instance: flags.instance_credentials,
+            receiver: flags.receiver_token,
+            queue: flags.queue_credentials,
         },
         plan: flags.plan,
         index: flags.index,
         listen,
+        receive: flags.receiver_address,
     };
     Ok(ExitCode::from(worker::run(start).await as u8))
 }

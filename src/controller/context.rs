@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 use jiff::Timestamp;
@@ -67,6 +68,7 @@ pub struct Context {
     turn: Mutex<()>,
     told: Mutex<HashMap<(String, String), String>>,
     runs: Mutex<HashMap<String, String>>,
+    opened: Mutex<HashMap<String, Instant>>,
 }
 
 impl Context {
@@ -94,6 +96,7 @@ impl Context {
             turn: Mutex::default(),
             told: Mutex::default(),
             runs: Mutex::default(),
+            opened: Mutex::default(),
         }
     }
 
@@ -230,11 +233,28 @@ impl Context {
         locked(&self.runs).insert(uid.to_owned(), run_id.to_owned());
     }
 
+    /// Whether the way to a resource's receiver was opened since everything was looked at last.
+    #[must_use]
+    pub fn has_opened(&self, uid: &str) -> bool {
+        locked(&self.opened).get(uid).is_some_and(|at| at.elapsed() < self.options.timing.recheck)
+    }
+
+    /// Remembers that it is open.
+    pub fn keep_opened(&self, uid: &str) {
+        locked(&self.opened).insert(uid.to_owned(), Instant::now());
+    }
+
+    /// Forgets that it was open.
+    pub fn forget_opened(&self, uid: &str) {
+        locked(&self.opened).remove(uid);
+    }
+
     /// Forgets an object that is gone.
     pub fn forget(&self, uid: &str) {
         locked(&self.asked).remove(uid);
         locked(&self.accepted).remove(uid);
         locked(&self.runs).remove(uid);
+        locked(&self.opened).remove(uid);
         locked(&self.told).retain(|(known, _), _| known != uid);
         self.backoff.reset(uid);
     }

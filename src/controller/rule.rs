@@ -1,6 +1,7 @@
 //! `BucketReplicationRule`: acceptance, Jobs, status. Nothing is to be done when it is deleted.
 
 mod decide;
+mod feed;
 mod incomplete;
 mod migration;
 mod observe;

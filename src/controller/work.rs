@@ -8,6 +8,7 @@ pub mod health;
 pub mod next;
 pub mod plan;
 mod pod;
+pub mod receiver;
 pub mod request;
 pub mod seen;
 pub mod standing;

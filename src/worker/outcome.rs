@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::{
     api::FailureSide,
     backup,
-    replicate::{self, follow},
+    replicate::{self, feed::FeedError, follow},
     store::{self, Side},
     task::{self, ExitCode, LastWords},
 };
@@ -77,6 +77,8 @@ impl Error {
             Self::Replication(follow::Error::Replicate(replicate::Error::Store { source, .. })) => {
                 store_exit_code(source)
             }
+            // A token that is put into the Secret is seen by the next pod at the latest.
+            Self::Replication(follow::Error::Feed(FeedError::Token { .. })) => ExitCode::Denied,
             Self::Backup(error) if error.is_permanent() => ExitCode::Permanent,
             Self::Replication(error) if error.is_permanent() => ExitCode::Permanent,
             Self::Kubernetes(_) | Self::Broken(_) | Self::Backup(_) | Self::Replication(_) => {

@@ -19,11 +19,11 @@ use super::{
 use crate::{
     api::{BucketReplicationRule, Comparison, Feed, Served},
     replicate::{
-        feed::Choice,
+        feed::{Choice, FeedError, sqs, webhook},
         follow::{self, Config, Nobody, Others, Session, Strings, Update},
     },
-    store::{ObjectStore, Side},
-    task::{Owner, ReplicateTask, StoreLocation, Task},
+    store::{self, ObjectStore, Side, credentials::Credentials},
+    task::{Owner, QueueTask, RECEIVER_TOKEN_KEY, ReplicateTask, StoreLocation, Task},
 };
 
 /// Longest rest of a worker that is well: comparisons of the largest buckets are this far apart.
@@ -108,11 +108,7 @@ fn session(
             attributes: kept::attributes(work.attributes.as_ref()),
             bytes_per_second: work.bytes_per_second,
             requests_per_second: work.requests_per_second,
-            feed: match work.feed {
-                Feed::Auto => Choice::Auto,
-                Feed::Listen => Choice::Listen,
-                Feed::Poll => Choice::Poll,
-            },
+            feed: choice(start, work)?,
             mutual: work.mutual.then(|| follow::Mutual {
                 source_region: work.source.region.clone(),
                 target_region: work.target.region.clone(),
@@ -123,4 +119,29 @@ fn session(
         memory,
         others: Arc::new(Nobody),
     })
+}
+
+/// The feed, with what it needs.
+fn choice(start: &Start, work: &ReplicateTask) -> Result<Choice, Error> {
+    let bucket = &work.source.bucket;
+    Ok(match (work.feed, &work.queue) {
+        (Feed::Auto, _) => Choice::Auto,
+        (Feed::Listen, _) => Choice::Listen,
+        (Feed::Webhook, _) => Choice::Webhook(webhook::Options {
+            token: Some(start.mounts.receiver.join(RECEIVER_TOKEN_KEY)),
+            ..webhook::Options::new(start.receive, bucket)
+        }),
+        (Feed::Sqs, Some(queue)) => Choice::Sqs(reads(start, queue, bucket)?),
+        // Of a feed `SQS` without a queue nothing is heard; the API lets none in.
+        (Feed::Poll | Feed::Sqs, _) => Choice::Poll,
+    })
+}
+
+fn reads(start: &Start, queue: &QueueTask, bucket: &str) -> Result<sqs::Options, Error> {
+    let QueueTask { url, region, endpoint } = queue;
+    let no_keys = |error: store::Error| {
+        follow::Error::from(FeedError::Queue { url: url.clone(), cause: error.to_string(), permanent: true })
+    };
+    let credentials = Credentials::files(&start.mounts.queue).map_err(no_keys)?;
+    Ok(sqs::Options { endpoint: endpoint.clone(), ..sqs::Options::new(url, region, bucket, credentials) })
 }

@@ -13,6 +13,7 @@
 mod acceptance;
 mod cluster;
 mod deletion;
+mod feeds;
 mod found;
 mod input;
 #[allow(dead_code, reason = "other tests need the rest")]

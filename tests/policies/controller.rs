@@ -4,7 +4,8 @@ use k8s_openapi::{
     NamespaceResourceScope,
     api::{
         batch::v1::Job,
-        core::v1::{ConfigMap, ServiceAccount},
+        core::v1::{ConfigMap, Service, ServiceAccount},
+        networking::v1::NetworkPolicy,
         rbac::v1::{Role, RoleBinding},
     },
 };
@@ -37,6 +38,11 @@ async fn p07_the_controller_can_read_no_secret_and_can_not_become_somebody_else(
         ("update", "", "configmaps", ""),
         ("list", "", "configmaps", ""),
         ("watch", "", "configmaps", ""),
+        ("get", "", "services", ""),
+        ("list", "", "services", ""),
+        ("update", "", "services", ""),
+        ("get", "networking.k8s.io", "networkpolicies", ""),
+        ("update", "networking.k8s.io", "networkpolicies", ""),
         ("patch", "rbac.authorization.k8s.io", "roles", ""),
         ("escalate", "rbac.authorization.k8s.io", "roles", ""),
         ("bind", "rbac.authorization.k8s.io", "roles", ""),
@@ -333,4 +339,79 @@ async fn p07_what_the_controller_makes_has_an_owner_and_a_label() {
     refused("a ConfigMap", &[OWNED], async || controller.create::<ConfigMap>(&orphan).await).await;
     let bare = changed(own, "/metadata/labels", json!({}));
     refused("an account", &[LABELLED], async || controller.create::<ServiceAccount>(&bare).await).await;
+}
+
+#[tokio::test]
+async fn c03_p07_the_controller_opens_ways_to_its_own_workers_only() {
+    let room = Room::new("policy-way").await;
+    let controller = Controller::of(&room).await;
+    let workers =
+        json!({"app.kubernetes.io/component": "worker", "app.kubernetes.io/managed-by": "farshore"});
+    let service = json!({"metadata": metadata(), "spec": {"selector": workers, "ports": [{"port": 8082}]}});
+    let policy = json!({"metadata": metadata(), "spec": {
+        "podSelector": {"matchLabels": workers}, "policyTypes": ["Ingress"], "ingress": [{"ports": [{"port": 8082}]}],
+    }});
+    allowed("a Service", async || controller.create::<Service>(&service).await).await;
+    allowed("a NetworkPolicy", async || controller.create::<NetworkPolicy>(&policy).await).await;
+
+    let (leads, about) = ("Services lead to its own workers only", "what reaches its own workers only");
+    for (pointer, value, words) in [
+        ("/spec/selector", json!({"app": "theirs"}), leads),
+        ("/spec/selector", json!(null), leads),
+        ("/spec/externalIPs", json!(["203.0.113.7"]), leads),
+        (
+            "/spec",
+            json!({"type": "ExternalName", "externalName": "theirs.invalid", "selector": workers}),
+            leads,
+        ),
+        ("/metadata/name", json!("theirs"), leads),
+        ("/metadata/ownerReferences", json!([]), OWNED),
+        ("/metadata/labels", json!({}), LABELLED),
+    ] {
+        let astray = changed(service.clone(), pointer, value);
+        refused(&format!("{astray}"), &[words], async || controller.create::<Service>(&astray).await).await;
+    }
+    for (pointer, value, words) in [
+        ("/spec/podSelector", json!({}), about),
+        ("/spec/podSelector", json!({"matchLabels": {"app": "theirs"}}), about),
+        ("/spec/policyTypes", json!(["Ingress", "Egress"]), about),
+        ("/metadata/name", json!("theirs"), about),
+        ("/metadata/ownerReferences", json!([]), OWNED),
+    ] {
+        let astray = changed(policy.clone(), pointer, value);
+        refused(&format!("{astray}"), &[words], async || controller.create::<NetworkPolicy>(&astray).await)
+            .await;
+    }
+
+    // It applies them, again and again; what is another's it leaves alone.
+    let admin: Api<Service> = Api::namespaced(room.client.clone(), &room.namespace);
+    let theirs = changed(
+        changed(service.clone(), "/metadata/name", json!("farshore-theirs")),
+        "/metadata/labels",
+        json!({}),
+    );
+    let there = async || {
+        for object in [&service, &theirs] {
+            let object = serde_json::from_value(object.clone()).unwrap();
+            admin.create(&PostParams::default(), &object).await.ok();
+        }
+    };
+    let api: Api<Service> = Api::namespaced(acting_as(USER).await, &room.namespace);
+    let params = PatchParams { dry_run: true, ..PatchParams::apply("farshore").force() };
+    let apply = async |name: &str| {
+        there().await;
+        let mut body = changed(service.clone(), "/metadata/name", json!(name));
+        (body["apiVersion"], body["kind"]) = (json!("v1"), json!("Service"));
+        api.patch(name, &params, &Patch::Apply(&body)).await.map(drop)
+    };
+    allowed("its own, once more", async || apply("farshore-copy").await).await;
+    allowed("a new one", async || apply("farshore-new").await).await;
+    let others = &["deletes and changes only objects"];
+    refused("another's", others, async || apply("farshore-theirs").await).await;
+    let dry = kube::api::DeleteParams { dry_run: true, ..kube::api::DeleteParams::default() };
+    refused("another's", others, async || {
+        there().await;
+        api.delete("farshore-theirs", &dry).await.map(drop)
+    })
+    .await;
 }

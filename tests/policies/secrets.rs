@@ -1,6 +1,6 @@
 //! Nobody makes Farshore use a Secret that he may not read.
 
-use farshore::api::{BackupSyncService, DatabaseInstance};
+use farshore::api::{BackupSyncService, BucketReplicationRule, DatabaseInstance};
 use k8s_openapi::NamespaceResourceScope;
 use kube::{
     Api, Client, Resource,
@@ -20,12 +20,13 @@ struct Person {
 trait Kind: Resource<Scope = NamespaceResourceScope, DynamicType = ()> {}
 impl Kind for DatabaseInstance {}
 impl Kind for BackupSyncService {}
+impl Kind for BucketReplicationRule {}
 
 impl Person {
     async fn new(room: &Room, name: &str, may_use: &[&str]) -> Self {
         let user = format!("{name}-of-{}", room.namespace);
         let rules = json!([
-            {"apiGroups": ["farshore.dev"], "resources": ["databaseinstances", "backupsyncservices"],
+            {"apiGroups": ["farshore.dev"], "resources": ["databaseinstances", "backupsyncservices", "bucketreplicationrules"],
              "verbs": ["get", "list", "watch", "create", "update", "patch", "delete"]},
             {"apiGroups": ["farshore.dev"], "resources": ["databaseinstances"], "resourceNames": may_use,
              "verbs": ["use"]},
@@ -251,4 +252,47 @@ async fn p07_an_administrator_of_the_namespace_gets_through_and_an_editor_needs_
     allowed("an instance", async || eve.try_create::<DatabaseInstance>(&instance("new", "any")).await).await;
     let words = ["DatabaseInstance orders", "the verb `use`"];
     refused("a service", &words, async || eve.try_create::<BackupSyncService>(&rich).await).await;
+}
+
+fn rule(source: &str, feed: Value) -> Value {
+    let end = |region: &str, bucket: &str, secret: &str| json!({"region": region, "bucket": bucket, "credentials": {"secretRef": {"name": secret}}});
+    let mut spec = feed;
+    (spec["source"], spec["target"]) = (end("north", "photos", source), end("east", "photos-copy", "own"));
+    json!({"apiVersion": "farshore.dev/v1alpha1", "kind": "BucketReplicationRule", "metadata": {"name": "photos"}, "spec": spec})
+}
+
+#[tokio::test]
+async fn c03_p07_a_rule_s_feed_uses_no_secret_that_its_author_may_not_read() {
+    let room = Room::new("policy-feed").await;
+    let ann = Person::new(&room, "ann", &[]).await;
+    let may = async |what: &str, object: Value| {
+        allowed(what, async || ann.try_create::<BucketReplicationRule>(&object).await).await;
+    };
+    let may_not = async |what: &str, object: Value, field: &str| {
+        let words = ["BucketReplicationRule photos", field, "Secret foreign", "ask for `get` on that Secret"];
+        refused(what, &words, async || ann.try_create::<BucketReplicationRule>(&object).await).await;
+    };
+    let webhook = |secret: &str| json!({"feed": "Webhook", "webhook": {"tokenSecretRef": {"name": secret}}});
+    let url = "https://sqs.example/1/changes";
+    let queue = |secret: &str| json!({"feed": "SQS", "sqs": {"queueURL": url, "credentials": {"secretRef": {"name": secret}}}});
+    may("no feed of its own", rule("own", json!({}))).await;
+    may("the own token", rule("own", webhook("own"))).await;
+    may_not("another's token", rule("own", webhook("foreign")), "spec.webhook.tokenSecretRef").await;
+    may("the own keys", rule("own", queue("own"))).await;
+    may_not("another's keys", rule("own", queue("foreign")), "spec.sqs").await;
+    may("the source's keys", rule("own", json!({"feed": "SQS", "sqs": {"queueURL": url}}))).await;
+
+    // Another's rule may be suspended; its keys are shown to no address that the author chooses.
+    exists::<BucketReplicationRule>(&room, rule("foreign", json!({"feed": "SQS", "sqs": {"queueURL": url}})))
+        .await;
+    ann.may_edit::<BucketReplicationRule>("photos", json!({"spec": {"suspend": true}})).await;
+    let elsewhere = json!({"spec": {"sqs": {"queueURL": "https://mine.example/1/changes"}}});
+    let words = ["spec.sqs", "Secret foreign"];
+    ann.may_not_edit::<BucketReplicationRule>("photos", elsewhere, &words).await;
+    let mine = json!({"spec": webhook("own")});
+    ann.may_edit::<BucketReplicationRule>(
+        "photos",
+        json!({"spec": {"feed": "Webhook", "sqs": null, "webhook": mine["spec"]["webhook"]}}),
+    )
+    .await;
 }

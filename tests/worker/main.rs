@@ -7,6 +7,7 @@
 #[path = "../support/cluster.rs"]
 mod cluster;
 mod granting;
+mod hearing;
 #[allow(dead_code, reason = "other tests need the rest")]
 #[path = "../support/history.rs"]
 mod history;
@@ -18,6 +19,9 @@ mod process;
 #[path = "../support/proxy.rs"]
 mod proxy;
 mod replicating;
+#[allow(dead_code, reason = "other tests need the rest")]
+#[path = "../support/process.rs"]
+mod server;
 #[path = "../support/stores.rs"]
 mod stores;
 

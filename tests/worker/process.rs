@@ -1,6 +1,7 @@
 //! A service, two buckets, and workers between them as child processes.
 
 use std::{
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -199,10 +200,15 @@ impl Setting {
     }
 }
 
+/// Where nobody listens.
+pub fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
 /// A worker's process, killed with its test.
 pub struct Worker {
     child: Child,
-    pub health: std::net::SocketAddr,
+    pub health: SocketAddr,
     log: PathBuf,
     words: PathBuf,
 }
@@ -210,9 +216,14 @@ pub struct Worker {
 impl Worker {
     /// A process with a task's text. `folder` holds its kubeconfig and the stores' keys, and takes its files.
     pub fn start(folder: &Path, role: &str, run_id: &str, task: &str) -> Self {
+        Self::start_at(folder, role, run_id, (task, free_address()))
+    }
+
+    /// It receives a store's messages at an address, if its task says so.
+    pub fn start_at(folder: &Path, role: &str, run_id: &str, (task, receiver): (&str, SocketAddr)) -> Self {
         let file = |name: &str| folder.join(format!("{run_id}.{name}"));
         std::fs::write(file("task"), task).unwrap();
-        let health = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let health = free_address();
         let child = Command::new(env!("CARGO_BIN_EXE_farshore"))
             .args(["worker", role, "--run-id", run_id, "--task-hash", &farshore::task::hash(task)])
             .arg("--task")
@@ -223,6 +234,10 @@ impl Worker {
             .arg(folder.join("target"))
             .arg("--instance-credentials")
             .arg(folder.join("instance"))
+            .arg("--receiver-token")
+            .arg(folder.join("receiver"))
+            .arg("--queue-credentials")
+            .arg(folder.join("queue"))
             .arg("--termination-log")
             .arg(file("words"))
             .args(["--health-address", &health.to_string()])
@@ -230,6 +245,7 @@ impl Worker {
             .arg("--plan")
             .arg(folder.join("plan"))
             .args(["--index", "0"])
+            .args(["--receiver-address", &receiver.to_string()])
             .env("KUBECONFIG", folder.join("kubeconfig"))
             .stdin(Stdio::null())
             .stderr(std::fs::File::create(file("log")).unwrap())

@@ -19,7 +19,7 @@ use crate::{
 
 /// A rule, and what its worker needs.
 pub struct Setting {
-    rules: Api<BucketReplicationRule>,
+    pub rules: Api<BucketReplicationRule>,
     pub folder: TempDir,
     pub task: Value,
     _room: Room,

@@ -7,6 +7,7 @@ use kube::ResourceExt;
 use serde_json::json;
 
 use super::{
+    feed,
     migration::{Adjust, Steps, steps},
     observe::Observed,
     standing::Standing,
@@ -98,6 +99,7 @@ fn out(rule: &BucketReplicationRule, observed: &Observed, objection: &Objection,
         status: Some(outside(rule, standing::out(objection), now)),
         // Accepted before, for other buckets: its worker must not go on.
         end: everything(observed),
+        receiver: feed::closed(rule),
         // What it waits for is watched; this is for what was missed.
         next_look: Duration::from_secs(15),
         ..Decision::default()
@@ -127,7 +129,13 @@ fn accepted(
     let malformed = request::malformed(rule).into_iter().chain(release_malformed(rule));
     let news = malformed.chain(findings::news(rule, view.is_measured())).collect();
     let migration = told.status.migration.clone();
-    let mut decision = Decision { status: Some(told.status), news, nudge: told.nudge, ..Decision::default() };
+    let mut decision = Decision {
+        status: Some(told.status),
+        news,
+        nudge: told.nudge,
+        receiver: feed::receiver(rule),
+        ..Decision::default()
+    };
     let mut looks = vec![told.look];
     if rule.spec.suspend {
         decision.end = all(&observed.jobs);

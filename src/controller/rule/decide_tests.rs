@@ -360,3 +360,34 @@ fn p01_what_is_refused_is_stalled_and_its_worker_ends() {
 mod kept;
 #[path = "decide_migration_tests.rs"]
 mod migrating;
+
+#[test]
+fn c16_the_worker_of_a_webhook_or_a_queue_has_what_it_needs_and_no_other_pod_has() {
+    let webhook = "feed: Webhook\n  webhook: {tokenSecretRef: {name: hook}}";
+    let queue = "feed: SQS\n  sqs: {queueURL: \"https://sqs.example/1/changes\"}";
+    let own = "feed: SQS\n  sqs: {queueURL: \"https://sqs.example/1/changes\", region: r, endpoint: \"https://vpc.example\", credentials: {secretRef: {name: queue-keys}}}";
+    let mut works = std::collections::BTreeSet::new();
+    for (more, mounted, told) in [
+        ("", None, None),
+        (webhook, Some(("receiver", "hook")), None),
+        (queue, Some(("queue", "source-keys")), Some(("us-east-1", None))),
+        (own, Some(("queue", "queue-keys")), Some(("r", Some("https://vpc.example")))),
+    ] {
+        let decision = decided(&rule("", more), &observed(Vec::new()), accepted());
+        let start = decision.start.expect("a first Job");
+        works.insert(start.job.annotations()["farshore.dev/task"].clone());
+        let volumes = start.job.spec.unwrap().template.spec.unwrap().volumes.unwrap();
+        let secrets: Vec<_> = volumes
+            .iter()
+            .filter_map(|v| Some((v.name.as_str(), v.secret.as_ref()?.secret_name.as_deref()?)))
+            .collect();
+        let stores = [("target", "target-keys"), ("source", "source-keys")];
+        assert_eq!(secrets, stores.into_iter().chain(mounted).collect::<Vec<_>>(), "{more}");
+        let text = &start.config_map.data.as_ref().unwrap()["task.json"];
+        let task = crate::task::Task::from_text(text, &crate::task::hash(text)).unwrap();
+        let crate::task::Work::Replicate(work) = task.work else { panic!("{text}") };
+        let queue = work.queue.as_ref().map(|queue| (queue.region.as_str(), queue.endpoint.as_deref()));
+        assert_eq!(queue, told, "{more}");
+    }
+    assert_eq!(works.len(), 4, "another feed, or another Secret of it, ends the shift");
+}

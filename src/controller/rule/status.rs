@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
-use super::{incomplete::incomplete, migration::by_ranges, observe::Observed};
+use super::{feed, incomplete::incomplete, migration::by_ranges, observe::Observed};
 use crate::{
     api::{
         AcceptedPair, BucketReplicationRule, BucketReplicationRuleStatus, Comparison, Migrated, Migration,
@@ -70,7 +70,7 @@ impl<'a> View<'a> {
             jobs: &observed.jobs,
             words: observed.words.as_ref(),
             failure: failure(told, &observed.jobs, completed)
-                .map(|trouble| named(&about(rule), keys, trouble)),
+                .map(|trouble| feed::named(rule, named(&about(rule), keys, trouble))),
             blocked,
             source: observed.source_region.as_ref(),
             target: observed.target_region.as_ref(),
@@ -121,7 +121,7 @@ impl<'a> View<'a> {
             // It never goes back.
             last_sync_time_point: old.last_sync_time_point.clone().max(synced),
             live_time_point: self.live_time_point().filter(|_| current),
-            feed: known.and_then(|cycle| cycle.feed.clone()).or_else(|| old.feed.clone()),
+            feed: feed::in_use(rule, known.and_then(|cycle| cycle.feed.as_ref()), old.feed.as_ref()),
             counts: known.map(counts).or_else(|| old.counts.clone()),
             comparison: known.and_then(|cycle| cycle.convergence.clone()).or_else(|| old.comparison.clone()),
             skipped: known.map_or_else(|| old.skipped.clone(), |cycle| cycle.skipped.clone()),

@@ -4,8 +4,12 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 
+use super::feed;
 use crate::{
-    api::{BucketReplicationRule, DeletePropagation, MigrationPlan, Region, ReplicationEnd, VOID_CLAIM},
+    api::{
+        BucketReplicationRule, DeletePropagation, Feed, MigrationPlan, QueueFeed, Region, ReplicationEnd,
+        VOID_CLAIM,
+    },
     controller::{
         Options,
         context::uid_of,
@@ -16,8 +20,8 @@ use crate::{
         },
     },
     task::{
-        self, ClaimTask, Indexes, MigrateTask, ReplicateTask, SHARES, SOURCE_CREDENTIALS_DIR,
-        TARGET_CREDENTIALS_DIR, Task,
+        self, ClaimTask, Indexes, MigrateTask, QUEUE_CREDENTIALS_DIR, QueueTask, RECEIVER_TOKEN_DIR,
+        ReplicateTask, SHARES, SOURCE_CREDENTIALS_DIR, TARGET_CREDENTIALS_DIR, Task,
     },
 };
 
@@ -25,6 +29,9 @@ use crate::{
 pub const ROLE: &str = "replicate";
 /// The word for the part of the pods that copy a large history.
 pub const MIGRATE: &str = "migrate";
+
+/// Volumes of what a feed needs.
+const FEED_VOLUMES: [&str; 2] = ["receiver", "queue"];
 
 /// Brings the target in line with the source, again and again.
 #[must_use]
@@ -43,6 +50,8 @@ pub fn replicate(
         delete_count: spec.delete_budget.count.into(),
         delete_percent: spec.delete_budget.percent,
         feed: spec.feed,
+        queue: queue(rule, source),
+        feed_secret: feed::secret(rule).map(ToOwned::to_owned),
         attributes: spec.attributes.clone(),
         mutual,
         seconds: shift(rule, options).as_secs(),
@@ -56,6 +65,18 @@ pub fn replicate(
         }),
     };
     task(rule, task::Work::Replicate(Box::new(work)))
+}
+
+/// The queue that tells of changes, if one does.
+fn queue(rule: &BucketReplicationRule, source: &Region) -> Option<QueueTask> {
+    let QueueFeed { queue_url, region, endpoint, credentials: _ } = rule.spec.sqs.as_ref()?;
+    let signing = || source.spec.object_store.signing_region.clone();
+    Some(QueueTask {
+        url: queue_url.clone(),
+        region: region.clone().unwrap_or_else(signing),
+        endpoint: endpoint.clone(),
+    })
+    .filter(|_| rule.spec.feed == Feed::Sqs)
 }
 
 /// Name of the `ConfigMap` that takes a rule's plan.
@@ -107,7 +128,10 @@ pub fn migration_work(
         before,
         parallelism: rule.spec.historical_migration.parallelism.max(1),
     };
-    Work { role: MIGRATE, shift: None, reports: false, parts: Some(parts), ..work(rule, Duration::ZERO) }
+    let live = work(rule, Duration::ZERO);
+    // They hear of nothing.
+    let keys = live.keys.iter().filter(|keys| !FEED_VOLUMES.contains(&keys.volume)).cloned().collect();
+    Work { role: MIGRATE, shift: None, reports: false, keys, parts: Some(parts), ..live }
 }
 
 /// How it is run.
@@ -121,14 +145,22 @@ pub fn work(rule: &BucketReplicationRule, shift: Duration) -> Work {
         secret: end.credentials.secret_ref.name.clone(),
         optional: false,
     };
+    let of_feed = feed::secret(rule).map(|secret| {
+        let (volume, directory) = match rule.spec.feed {
+            Feed::Webhook => (FEED_VOLUMES[0], RECEIVER_TOKEN_DIR),
+            _ => (FEED_VOLUMES[1], QUEUE_CREDENTIALS_DIR),
+        };
+        Keys { volume, directory, secret: secret.to_owned(), optional: false }
+    });
+    let of_stores = [
+        keys("target", TARGET_CREDENTIALS_DIR, &rule.spec.target),
+        keys("source", SOURCE_CREDENTIALS_DIR, &rule.spec.source),
+    ];
     Work {
         role: ROLE,
         shift: Some(shift),
         reports: true,
-        keys: vec![
-            keys("target", TARGET_CREDENTIALS_DIR, &rule.spec.target),
-            keys("source", SOURCE_CREDENTIALS_DIR, &rule.spec.source),
-        ],
+        keys: of_stores.into_iter().chain(of_feed).collect(),
         paper: Some(Paper { name: paper(rule), wanted: rule.spec.historical_migration.enabled && !migrated }),
         parts: None,
     }

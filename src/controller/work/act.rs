@@ -15,7 +15,10 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
-use super::children::Children;
+use super::{
+    children::Children,
+    receiver::{self, Wanted},
+};
 use crate::{
     api::{PURGE_FINALIZER, Served},
     controller::{
@@ -44,6 +47,8 @@ pub struct Decision<S> {
     pub start: Option<Box<Children>>,
     /// Another one beside it.
     pub beside: Option<Box<Children>>,
+    /// The way by which the source store's messages reach the worker.
+    pub receiver: Wanted,
     /// The resource shall be deleted: what it is about is gone.
     pub delete: bool,
     pub announcements: Vec<Announcement>,
@@ -73,6 +78,7 @@ where
         adjust,
         start,
         beside,
+        receiver,
         delete,
         announcements,
         news,
@@ -82,11 +88,16 @@ where
     } = decision;
     let namespace = object.namespace().unwrap_or_default();
     let api = context.api::<K>(&namespace);
+    let uid = uid_of(object);
     if let Some(obituary) = obituary {
         context.recorder.announce(&about_namespace(&namespace), &obituary).await;
     }
     if finalizer == Some(true) {
         set_finalizer(object, true, context).await?;
+    }
+    // The status is what tells that there is something to close.
+    if let Wanted::Closed(name) = &receiver {
+        receiver::close(&uid, (&namespace, name), context).await?;
     }
     let written = match &status {
         Some(status) => publish(&api, object, object.status(), status).await?,
@@ -106,6 +117,9 @@ where
     for children in [start, beside].into_iter().flatten() {
         create(object, *children, context).await?;
     }
+    if let Wanted::Open(way) = &receiver {
+        receiver::open(&uid, way, context).await?;
+    }
     if finalizer == Some(false) {
         set_finalizer(object, false, context).await?;
     }
@@ -117,7 +131,6 @@ where
     if written {
         tell(object, &announcements, context).await;
     }
-    let uid = uid_of(object);
     for (subject, announcement) in news {
         if context.is_news(&uid, &subject, &announcement.note) {
             context.recorder.announce(&object.object_ref(&()), &announcement).await;

@@ -108,7 +108,7 @@ pub fn children<K: Served>(
     let uid = uid_of(owner);
     let identity = names::cut("farshore-", &name, &names::hash_of(&[&uid]));
     let config_map = names::cut("farshore-", &name, &names::hash_of(&[&uid, &task.hash]));
-    let meta = |child: String| metadata(owner, child, work);
+    let meta = |child: String| metadata(owner, child, work.role);
     let job_name = names::cut("", &name, &names::hash_of(&[&uid, &start.slot]));
     let mut annotations = annotations(owner, (task, &config_map), (start, &run_id));
     annotations.extend(work.parts.iter().flat_map(notes_on_parts));
@@ -153,16 +153,25 @@ pub struct Run<'a> {
     pub service_account: &'a str,
 }
 
-fn labels<K: Served>(owner: &K, work: &Work) -> BTreeMap<String, String> {
+/// What the pods of a role are found by.
+pub fn selector<K: Served>(owner: &K, role: &str) -> BTreeMap<String, String> {
     let label = |key: &str, value: &str| (key.to_owned(), value.to_owned());
     BTreeMap::from([
-        label("app.kubernetes.io/name", "farshore"),
         label("app.kubernetes.io/managed-by", "farshore"),
         label("app.kubernetes.io/component", "worker"),
-        label(&name_key::<K>(), label_value(&owner.name_any())),
         label(&uid_key::<K>(), &uid_of(owner)),
-        label(WORK, work.role),
+        label(WORK, role),
     ])
+}
+
+fn labels<K: Served>(owner: &K, role: &str) -> BTreeMap<String, String> {
+    let label = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let mut all = selector(owner, role);
+    all.extend([
+        label("app.kubernetes.io/name", "farshore"),
+        label(&name_key::<K>(), label_value(&owner.name_any())),
+    ]);
+    all
 }
 
 /// A name may have 253 characters, a label 63; it must end in a letter or digit.
@@ -174,7 +183,7 @@ fn label_value(name: &str) -> &str {
 fn pod_labels<K: Served>(owner: &K, work: &Work) -> BTreeMap<String, String> {
     let own = owner.worker().and_then(|worker| worker.pod_labels.clone());
     let mut all = own.unwrap_or_default();
-    all.extend(labels(owner, work));
+    all.extend(labels(owner, work.role));
     all
 }
 
@@ -201,11 +210,12 @@ fn notes_on_parts(parts: &Parts) -> [(String, String); 3] {
         .map(|(key, value)| (key.to_owned(), value))
 }
 
-fn metadata<K: Served>(owner: &K, name: String, work: &Work) -> ObjectMeta {
+/// Of an object that goes with its owner.
+pub fn metadata<K: Served>(owner: &K, name: String, role: &str) -> ObjectMeta {
     ObjectMeta {
         name: Some(name),
         namespace: owner.namespace(),
-        labels: Some(labels(owner, work)),
+        labels: Some(labels(owner, role)),
         annotations: Some(BTreeMap::from([(name_key::<K>(), owner.name_any())])),
         owner_references: owner.controller_owner_ref(&()).map(|owner| vec![owner]),
         ..ObjectMeta::default()

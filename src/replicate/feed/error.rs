@@ -49,7 +49,7 @@ impl FeedError {
             Self::CantListen(_) => "Unsupported",
             Self::MayNotListen(_) => "AccessDenied",
             Self::NoPort { .. } | Self::Stopped => "ReceiverFailed",
-            Self::Token { .. } => "CredentialsMissing",
+            Self::Token { .. } => "TokenMissing",
             Self::Queue { permanent: true, .. } => "QueueRefused",
             Self::Queue { permanent: false, .. } => "QueueUnreachable",
         }

@@ -34,8 +34,10 @@ const DELETIONS: u32 = 3;
 /// Which queue, and who asks.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// `https://sqs.REGION.amazonaws.com/ACCOUNT/NAME`; requests go to its host.
+    /// `https://sqs.REGION.amazonaws.com/ACCOUNT/NAME`.
     pub url: String,
+    /// Where requests go; `None`: to the URL's host.
+    pub endpoint: Option<String>,
     /// The region in signatures.
     pub region: String,
     /// The bucket whose changes count.
@@ -58,6 +60,7 @@ impl Options {
     ) -> Self {
         Self {
             url: url.into(),
+            endpoint: None,
             region: region.into(),
             bucket: bucket.into(),
             credentials,
@@ -172,6 +175,7 @@ impl Queue {
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
             return Err(wrong("not of the form https://sqs.REGION.amazonaws.com/ACCOUNT/NAME"));
         }
+        let endpoint = options.endpoint.clone().unwrap_or_else(|| url.origin().ascii_serialization());
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Duration::from_secs(5))
             // A connection that died without a word is noticed soon after the longest wait.
@@ -180,7 +184,7 @@ impl Queue {
         let mut sdk = aws_sdk_sqs::Config::builder()
             .behavior_version_latest()
             .region(Region::new(options.region.clone()))
-            .endpoint_url(url.origin().ascii_serialization())
+            .endpoint_url(endpoint)
             .timeout_config(timeouts);
         sdk = match options.credentials.current() {
             Some(_) => sdk.credentials_provider(CurrentKeys(options.credentials.clone())),
