@@ -20,7 +20,7 @@ pub struct KeptAttributes {
     /// Keeps the time of the last write. Otherwise the target notes the moment of the copy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub creation_time: Option<KeptCreationTime>,
-    /// How often the attributes of all objects are compared, at a request on each side for every object. Without it that is done once, and again when spec.attributes has changed; between, attributes are looked at where the source has told of a change or has a later time than the target.
+    /// How often the attributes of all objects are compared, at a request on each side for every object. Without it that is done once, and again when spec.attributes has changed; between, attributes are looked at where the source has told of a change or has a later time than the target. Of two buckets that are both written, tags, locks and lists that differ stay as they are, since no store tells when they were changed: status.incomplete counts them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("duration(self.replace('d', 'h')) >= duration('10m')").message(
         "must be at least 10m: each time every object is asked for on both sides"

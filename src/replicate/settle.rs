@@ -34,6 +34,9 @@ use super::{
 };
 use crate::store::{self, ETag, Listed, ObjectInfo, Precondition, Side};
 
+/// Why attributes differ between two buckets that are both written, and stay so.
+const UNDECIDED: &str = "the other bucket's object has others, and no store tells when they were changed: nobody can say whose are to stay; set them again at one side, or at both where the feed is Poll";
+
 /// Brings the target in line with the source, a key at a time. Shared by comparisons and feeds: both only say
 /// where to look.
 #[derive(Clone)]
@@ -122,6 +125,16 @@ pub enum Left {
     Expired(Side),
 }
 
+/// What became of attributes that were to be brought in line.
+pub(super) enum Aligned {
+    /// They are in line, but for what the target can't be given.
+    Done(Vec<LeftOut>),
+    /// The source has deleted the object.
+    Gone,
+    /// Of two buckets that are both written, the target's are to stay.
+    Theirs,
+}
+
 /// A key that a hint was about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Looked {
@@ -143,33 +156,41 @@ impl Settler {
         Self { copier: self.copier.keep(keep), ..self }
     }
 
-    /// What differs between two objects of the same content; `None` where they are not, or where nobody can say whose
-    /// attributes are to stay.
+    /// What differs between two objects of the same content; `None` where they are not.
     pub(super) async fn differences(&self, key: &str) -> Result<Option<Vec<Attribute>>> {
-        let mut differences = self.copier.differences(&self.request(key, None)).await?;
-        if let Some(found) = differences.as_mut().filter(|found| self.is_mutual() && !are_dated(found)) {
-            found.clear();
-        }
-        Ok(differences)
+        self.copier.differences(&self.request(key, None)).await
     }
 
-    /// Gives the target's object the attributes of the source's; what it can't be given is told.
-    pub(super) async fn align(&self, key: &str) -> Result<Option<Vec<LeftOut>>> {
+    /// True where both sides are written, and no time tells whose attributes are the later ones.
+    pub(super) fn is_undecided(&self, differences: &[Attribute]) -> bool {
+        self.is_mutual() && !are_dated(differences)
+    }
+
+    /// Notes what stays as it is on both sides.
+    pub(super) fn note_undecided(&self, key: &str, differences: Vec<Attribute>) {
+        let left = |attribute| LeftOut { attribute, why: UNDECIDED.to_owned() };
+        let left: Vec<_> = differences.into_iter().map(left).collect();
+        self.common.note(|lacks| lacks.note(key, &left));
+    }
+
+    /// Gives the target's object the attributes of the source's.
+    pub(super) async fn align(&self, key: &str) -> Result<Aligned> {
         let _held = self.common.busy.hold(key).await;
         if self.is_mutual() {
-            return Ok(Some(match self.meet(key, false).await? {
-                Looked::Settled(Settled::Copied(copied)) => copied.left_out,
-                Looked::Settled(_) | Looked::Gone => Vec::new(),
-            }));
+            return Ok(match self.meet(key, false).await? {
+                Looked::Settled(Settled::Copied(copied)) => Aligned::Done(copied.left_out),
+                Looked::Settled(_) => Aligned::Theirs,
+                Looked::Gone => Aligned::Gone,
+            });
         }
-        match self.copier.update(&self.request(key, None)).await? {
+        Ok(match self.copier.update(&self.request(key, None)).await? {
             Outcome::Copied(copied) => {
                 self.common.note(|lacks| lacks.note_copy(key, &copied));
-                Ok(Some(copied.left_out))
+                Aligned::Done(copied.left_out)
             }
-            Outcome::Gone => Ok(None),
-            Outcome::Changed | Outcome::Skipped(_) => Ok(Some(Vec::new())),
-        }
+            Outcome::Gone => Aligned::Gone,
+            Outcome::Changed | Outcome::Skipped(_) => Aligned::Done(Vec::new()),
+        })
     }
 
     /// Shares with others what is known of pairs and who is at work on which key.

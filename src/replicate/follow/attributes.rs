@@ -30,7 +30,9 @@ impl Attributes {
     /// Which objects a comparison looks at that begins now.
     #[must_use]
     pub fn looks(&self, memory: &Memory, newer: Newer, now: Timestamp) -> Looks {
-        if self.is_due(memory.looked.as_ref(), now) { Looks::All } else { Looks::Newer(newer) }
+        // Of two buckets that are both written, most of what is found nobody can decide: who asks for it wants to know.
+        let wanted = !newer.mutual || self.every.is_some();
+        if wanted && self.is_due(memory.looked.as_ref(), now) { Looks::All } else { Looks::Newer(newer) }
     }
 
     fn is_due(&self, looked: Option<&AllLooked>, now: Timestamp) -> bool {
@@ -89,6 +91,14 @@ mod tests {
         assert!(!all(asked("a", None), &looked, 1_000_000));
         assert!(all(asked("b", None), &looked, 1), "something else");
         assert!(all(asked("a", Some(600)), &looked, 600) && !all(asked("a", Some(600)), &looked, 599));
+        let both = |attributes: Attributes| {
+            let newer = Newer { mutual: true, ..Newer::default() };
+            attributes.looks(&Memory::default(), newer, at(0)) == Looks::All
+        };
+        assert!(
+            both(asked("a", Some(600))) && !both(asked("a", None)),
+            "of both sides only as often as is asked"
+        );
     }
 
     #[test]

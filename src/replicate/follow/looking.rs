@@ -21,10 +21,6 @@ impl Engine {
             proved: memory.synced_until,
             mutual: self.config.mutual.is_some(),
         };
-        // Of two buckets that are both written, the attributes of whichever wrote last stay.
-        if self.config.mutual.is_some() {
-            return Looks::Newer(newer);
-        }
         if self.common.seen().has_too_many() {
             memory.looked = None;
         }

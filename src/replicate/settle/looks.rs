@@ -22,8 +22,8 @@ const UNDER_WAY: SignedDuration = SignedDuration::from_mins(15);
 
 /// Objects of the same content on both sides whose attributes are looked at. That costs a HEAD on each side.
 ///
-/// The source is right. Of two buckets that are both written, `All` must not be asked for: nobody could say whose tags
-/// are the later ones.
+/// The source is right. Of two buckets that are both written, the later write is; of tags, lists and locks nobody can
+/// say whose are the later ones: what differs is told of and left.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Looks {
     #[default]

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{Action, Sweep};
 use crate::{
-    replicate::{Difference, Error, Result, Settled},
+    replicate::{Difference, Error, Looks, Result, Settled, settle::Aligned},
     store::{self, Listed},
 };
 
@@ -48,19 +48,31 @@ impl Sweep {
     async fn align(&self, key: &str) -> Result<()> {
         let differences = match self.settler.differences(key).await? {
             Some(differences) if differences.is_empty() => return Ok(()),
+            Some(differences) if self.settler.is_undecided(&differences) => {
+                // Of some objects only, nobody could say of how many it is true.
+                if self.looks == Looks::All {
+                    self.settler.note_undecided(key, differences);
+                }
+                return Ok(());
+            }
             Some(differences) => differences,
             // Of another content by now, or gone. What the target holds may be older than what was listed.
             None if self.action == Action::Compare => return Ok(()),
             None => Vec::new(),
         };
-        self.tally.unlike_in(key, differences);
         if self.action == Action::Compare {
+            self.tally.unlike_in(key, differences);
             return Ok(());
         }
-        match self.settler.align(key).await? {
-            Some(left_out) => self.tally.aligned(key, &left_out),
-            None if self.follow_delete(key).await? => self.tally.aligned(key, &[]),
-            None => {}
+        let aligned = self.settler.align(key).await;
+        if matches!(aligned, Ok(Aligned::Theirs)) {
+            return Ok(());
+        }
+        self.tally.unlike_in(key, differences);
+        match aligned? {
+            Aligned::Done(left_out) => self.tally.aligned(key, &left_out),
+            Aligned::Gone if self.follow_delete(key).await? => self.tally.aligned(key, &[]),
+            Aligned::Gone | Aligned::Theirs => {}
         }
         Ok(())
     }

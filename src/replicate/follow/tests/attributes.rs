@@ -1,7 +1,10 @@
 //! What is kept of objects beside their content.
 
 use super::*;
-use crate::replicate::{Attribute, Created, Keep};
+use crate::{
+    replicate::{Attribute, Created, Keep},
+    store::Tags,
+};
 
 fn marked(value: &str) -> PutOptions {
     let metadata = [("mark".to_owned(), value.to_owned())].into();
@@ -86,4 +89,66 @@ async fn c02_what_copies_lack_is_told_by_a_comparison_and_by_those_after_it() {
         assert_eq!(compared.counts.failed, 0);
     }
     run.end().await;
+}
+
+/// Of two buckets that are both written: tags that changed unheard on either side, and metadata that a later write
+/// changed.
+#[tokio::test]
+async fn c02_c08_c16_tags_of_which_nobody_knows_when_they_changed_are_told_of_and_left() {
+    let buckets = [MemoryStore::new("b"), MemoryStore::new("b")];
+    let tags = |value: &str| [("t".to_owned(), value.to_owned())].into();
+    for store in &buckets {
+        store.set_versioning(Versioning::Enabled);
+        for key in ["metadata", "tagged-here", "tagged-there", "same"] {
+            store.put(key, "1".into(), &marked("old")).await.unwrap();
+        }
+        store.put_tags("same", &tags("same")).await.unwrap();
+    }
+    let [here, there] = &buckets;
+    here.put_tags("tagged-here", &tags("1")).await.unwrap();
+    there.put_tags("tagged-there", &tags("2")).await.unwrap();
+    there.put("metadata", "1".into(), &marked("new")).await.unwrap();
+    let every = Some(Duration::from_millis(100));
+    let mut runs = [(here, there, ["a", "b"]), (there, here, ["b", "a"])].map(|(from, to, regions)| {
+        let migrated = Some(Migrated { at: Timestamp::now(), objects: 4, bytes: 4 });
+        let mut session = session(from, to, Memory { migrated, ..Memory::default() });
+        let [source_region, target_region] = regions.map(str::to_owned);
+        session.config.mutual = Some(Mutual { source_region, target_region });
+        session.config.attributes = Attributes { keep: Keep::default(), asked: Some("a".into()), every };
+        start_session(session, from.clone(), to.clone())
+    });
+    let told = |compared: &Compared| {
+        compared.memory.lacks.iter().map(|(attribute, lack)| (attribute, lack.copies)).collect::<Vec<_>>()
+    };
+    for run in &mut runs {
+        let found = run.until("tell of both", |compared| told(compared) == [(Attribute::Tags, 2)]).await;
+        let (_, lack) = found.memory.lacks.iter().next().unwrap();
+        assert!(
+            lack.why.contains("nobody can say")
+                && lack.example.as_ref().is_some_and(|key| key.starts_with("tagged"))
+        );
+        assert_eq!((found.counts.failed, found.counts.unlike_attributes), (0, found.counts.aligned));
+    }
+    // The later write won; tags are as they were.
+    for store in &buckets {
+        assert_eq!(mark_of(store, "metadata").await.as_deref(), Some("new"));
+    }
+    assert_eq!(
+        (here.tags("tagged-here").await.unwrap(), there.tags("tagged-here").await.unwrap()),
+        (tags("1"), Tags::new())
+    );
+    assert_eq!(
+        (here.tags("tagged-there").await.unwrap(), there.tags("tagged-there").await.unwrap()),
+        (Tags::new(), tags("2"))
+    );
+    // Somebody decides; nobody hears of that either.
+    there.put_tags("tagged-here", &tags("1")).await.unwrap();
+    here.put_tags("tagged-there", &tags("2")).await.unwrap();
+    let mut repaired = 0;
+    for mut run in runs {
+        let last = run.until("have nothing to tell", |compared| told(compared).is_empty()).await;
+        repaired += last.memory.repaired;
+        run.end().await;
+    }
+    assert_eq!(repaired, 1, "the metadata, by one of both");
 }
