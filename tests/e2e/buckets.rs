@@ -6,6 +6,10 @@ use std::{
     process::{Command, Stdio},
 };
 
+use aws_sdk_s3::{
+    config::{BehaviorVersion, Credentials as SdkCredentials, Region},
+    types::{Event, NotificationConfiguration, QueueConfiguration},
+};
 use bytes::Bytes;
 use farshore::store::{
     GetOptions, ListRequest, ListVersionsRequest, Listed, ObjectStore, PutOptions,
@@ -19,6 +23,9 @@ use crate::cluster::{get, kubeconfig, kubectl_path, secret_value};
 /// A bucket and the runtime that its requests run on: these stories are plain blocking tests.
 pub struct Bucket {
     store: S3Store,
+    endpoint: String,
+    /// Key and secret.
+    keys: [String; 2],
     runtime: tokio::runtime::Runtime,
 }
 
@@ -27,14 +34,33 @@ pub fn open(region: &str, bucket: &str) -> Bucket {
     let service =
         get("service", region, "minio").unwrap_or_else(|| panic!("no MinIO in {region}: is the demo up?"));
     let address = service["spec"]["clusterIP"].as_str().expect("a Service has an address");
-    let credentials = Credentials::fixed(
-        secret_value(region, "minio", "rootUser"),
-        secret_value(region, "minio", "rootPassword"),
-    );
+    let keys = ["rootUser", "rootPassword"].map(|key| secret_value(region, "minio", key));
+    let endpoint = format!("http://{address}:9000");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let config = S3Config::new(format!("http://{address}:9000"), bucket, credentials);
+    let config = S3Config::new(&endpoint, bucket, Credentials::fixed(&keys[0], &keys[1]));
     let store = runtime.block_on(async { S3Store::new(config) }).expect("a store");
-    Bucket { store, runtime }
+    Bucket { store, endpoint, keys, runtime }
+}
+
+/// Has the store tell one of its targets of what happens in the bucket.
+pub fn have_told(bucket: &Bucket, target: &str) {
+    let [user, password] = &bucket.keys;
+    let config = aws_sdk_s3::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .endpoint_url(&bucket.endpoint)
+        .force_path_style(true)
+        .credentials_provider(SdkCredentials::new(user, password, None, None, "tests"));
+    let queue = QueueConfiguration::builder()
+        .queue_arn(target)
+        .events(Event::S3ObjectCreated)
+        .events(Event::S3ObjectRemoved)
+        .build()
+        .expect("all is there");
+    let wanted = NotificationConfiguration::builder().queue_configurations(queue).build();
+    let set = aws_sdk_s3::Client::from_conf(config.build()).put_bucket_notification_configuration();
+    let set = set.bucket(bucket.store.bucket()).notification_configuration(wanted);
+    bucket.runtime.block_on(set.send()).expect("the store knows the target");
 }
 
 /// Makes a bucket in a region.

@@ -13,3 +13,4 @@ mod mutual;
 mod rule;
 mod service;
 mod upgrade;
+mod webhook;
