@@ -4,6 +4,7 @@
 //! therefore built, signed and read here. Everything else goes through the SDK, over the same connections.
 
 mod address;
+mod entry;
 mod page;
 mod sign;
 mod transport;

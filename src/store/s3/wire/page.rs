@@ -2,93 +2,39 @@
 
 use super::{
     super::{
-        attributes::etag,
-        listing::{decode, garbled, next},
+        listing::{garbled, next},
         trouble::Trouble,
     },
+    entry::{Entry, Head},
     xml,
 };
-use crate::store::{ETag, ListPage, Listed};
-
-/// An entry as far as it was read.
-#[derive(Debug, Default)]
-struct Entry {
-    key: Option<String>,
-    size: Option<u64>,
-    etag: Option<ETag>,
-    modified: Option<jiff::Timestamp>,
-    storage_class: Option<String>,
-}
-
-/// What the page says of itself.
-#[derive(Debug, Default)]
-struct Head {
-    encoded: bool,
-    truncated: Option<bool>,
-    token: Option<String>,
-    count: Option<usize>,
-}
+use crate::store::{ListPage, Listed};
 
 /// Reads a page: whole, or an error.
 pub(in super::super) fn page(text: &[u8]) -> Result<ListPage, Trouble> {
     let (mut head, mut entry, mut objects) = (Head::default(), Entry::default(), Vec::new());
     xml::read(text, "ListBucketResult", |element| {
         match (element.depth, element.name) {
-            (1, "Contents") => objects.push(std::mem::take(&mut entry).whole()?),
+            (1, "Contents") => objects.push(listed(std::mem::take(&mut entry))?),
             (1, name) => head.read(name, element.text)?,
-            (2, name) => entry.read(name, element.text)?,
+            (2, name) => entry.read(name, element.text),
             _ => {}
         }
         Ok(())
     })?;
-    if head.encoded {
-        for object in &mut objects {
-            decode(&mut object.key)?;
-        }
+    for object in &mut objects {
+        head.decode(&mut object.key)?;
     }
     if head.count.is_some_and(|count| count != objects.len()) {
         return Err(garbled("the page's own count of keys is another"));
     }
-    let next = next(head.truncated, head.token.as_deref())?.map(str::to_owned);
+    let next = next(head.truncated, head.next.as_deref())?.map(str::to_owned);
     Ok(ListPage { objects, next })
 }
 
-impl Head {
-    fn read(&mut self, name: &str, text: &str) -> Result<(), Trouble> {
-        let neither = |_| garbled("IsTruncated is neither true nor false");
-        match name {
-            "IsTruncated" => self.truncated = Some(text.parse().map_err(neither)?),
-            "NextContinuationToken" => self.token = Some(text.to_owned()),
-            "EncodingType" => self.encoded = text == "url",
-            "KeyCount" => self.count = Some(text.parse().map_err(|_| garbled("KeyCount is no number"))?),
-            _ => {}
-        }
-        Ok(())
-    }
-}
-
-impl Entry {
-    fn read(&mut self, name: &str, text: &str) -> Result<(), Trouble> {
-        match name {
-            "Key" => self.key = Some(text.to_owned()),
-            "Size" => self.size = text.parse().ok(),
-            "ETag" => self.etag = Some(etag(Some(text))?),
-            "LastModified" => self.modified = text.parse().ok(),
-            "StorageClass" if !matches!(text, "" | "STANDARD") => self.storage_class = Some(text.to_owned()),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn whole(self) -> Result<Listed, Trouble> {
-        Ok(Listed {
-            key: self.key.filter(|key| !key.is_empty()).ok_or_else(|| garbled("an entry has no key"))?,
-            size: self.size.ok_or_else(|| garbled("an entry has no size"))?,
-            etag: self.etag.ok_or_else(|| garbled("an entry has no ETag"))?,
-            modified: self.modified.ok_or_else(|| garbled("an entry has no time of change"))?,
-            storage_class: self.storage_class,
-        })
-    }
+fn listed(mut entry: Entry) -> Result<Listed, Trouble> {
+    let ((key, modified), (size, etag)) = (entry.place()?, entry.content()?);
+    Ok(Listed { key, size, etag, modified, storage_class: entry.storage_class })
 }
 
 #[cfg(test)]
@@ -96,6 +42,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::store::ETag;
 
     /// A page as stores send it; with a token where more follows.
     fn sent(keys: &[String], token: Option<&str>) -> String {

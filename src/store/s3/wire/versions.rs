@@ -1,34 +1,11 @@
 //! `ListObjectVersions`, versions and delete markers in the order in which they came; and whether there are any.
 
 use super::{
-    super::{
-        attributes::etag,
-        listing::{decode, garbled, next},
-        trouble::Trouble,
-    },
+    super::{listing::next, trouble::Trouble},
+    entry::{Entry, Head},
     xml,
 };
 use crate::store::{ETag, ObjectVersion, VersionMarker, VersionPage, Versioning};
-
-/// An entry as far as it was read.
-#[derive(Debug, Default)]
-struct Entry {
-    key: Option<String>,
-    version: Option<String>,
-    is_latest: bool,
-    size: Option<u64>,
-    etag: Option<ETag>,
-    modified: Option<jiff::Timestamp>,
-}
-
-/// What the page says of itself.
-#[derive(Debug, Default)]
-struct Head {
-    encoded: bool,
-    truncated: Option<bool>,
-    key: Option<String>,
-    version: Option<String>,
-}
 
 /// Reads a page: whole, or an error.
 pub(in super::super) fn versions(text: &[u8]) -> Result<VersionPage, Trouble> {
@@ -36,7 +13,7 @@ pub(in super::super) fn versions(text: &[u8]) -> Result<VersionPage, Trouble> {
     xml::read(text, "ListVersionsResult", |element| {
         match (element.depth, element.name) {
             (1, kind @ ("Version" | "DeleteMarker")) => {
-                versions.push(std::mem::take(&mut entry).whole(kind == "DeleteMarker")?);
+                versions.push(version(std::mem::take(&mut entry), kind == "DeleteMarker")?);
             }
             (1, name) => head.read(name, element.text)?,
             (2, name) => entry.read(name, element.text),
@@ -44,12 +21,19 @@ pub(in super::super) fn versions(text: &[u8]) -> Result<VersionPage, Trouble> {
         }
         Ok(())
     })?;
-    if head.encoded {
-        for version in &mut versions {
-            decode(&mut version.key)?;
-        }
+    for version in &mut versions {
+        head.decode(&mut version.key)?;
     }
-    Ok(VersionPage { versions, next: head.next()? })
+    let mut key = next(head.truncated, head.next.as_deref())?.map(str::to_owned);
+    key.as_mut().map(|key| head.decode(key)).transpose()?;
+    Ok(VersionPage { versions, next: key.map(|key| VersionMarker { key, version: head.next_version }) })
+}
+
+fn version(mut entry: Entry, is_delete_marker: bool) -> Result<ObjectVersion, Trouble> {
+    let (key, modified) = entry.place()?;
+    let (size, etag) = if is_delete_marker { (0, ETag(String::new())) } else { entry.content()? };
+    let version = entry.version.unwrap_or_else(|| "null".to_owned());
+    Ok(ObjectVersion { key, version, is_latest: entry.is_latest, is_delete_marker, size, etag, modified })
 }
 
 /// Reads whether a bucket keeps versions. There are stores (seen: moto 5) that give the answer another name, which
@@ -68,63 +52,6 @@ pub(in super::super) fn versioning(text: &[u8]) -> Result<Versioning, Trouble> {
         Ok(found)
     };
     read("VersioningConfiguration").or_else(|other| read("GetBucketVersioningResponse").map_err(|_| other))
-}
-
-impl Head {
-    fn read(&mut self, name: &str, text: &str) -> Result<(), Trouble> {
-        let neither = |_| garbled("IsTruncated is neither true nor false");
-        match name {
-            "IsTruncated" => self.truncated = Some(text.parse().map_err(neither)?),
-            "NextKeyMarker" => self.key = Some(text.to_owned()),
-            "NextVersionIdMarker" => self.version = Some(text.to_owned()).filter(|text| !text.is_empty()),
-            "EncodingType" => self.encoded = text == "url",
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn next(self) -> Result<Option<VersionMarker>, Trouble> {
-        let Some(key) = next(self.truncated, self.key.as_deref())? else { return Ok(None) };
-        let mut key = key.to_owned();
-        if self.encoded {
-            decode(&mut key)?;
-        }
-        Ok(Some(VersionMarker { key, version: self.version }))
-    }
-}
-
-impl Entry {
-    fn read(&mut self, name: &str, text: &str) {
-        match name {
-            "Key" => self.key = Some(text.to_owned()),
-            "VersionId" => self.version = Some(text.to_owned()).filter(|text| !text.is_empty()),
-            "IsLatest" => self.is_latest = text == "true",
-            "Size" => self.size = text.parse().ok(),
-            // A delete marker has none; MinIO gives it an empty one.
-            "ETag" => self.etag = etag(Some(text)).ok(),
-            "LastModified" => self.modified = text.parse().ok(),
-            _ => {}
-        }
-    }
-
-    fn whole(self, is_delete_marker: bool) -> Result<ObjectVersion, Trouble> {
-        let nothing = is_delete_marker.then(|| (0, ETag(String::new())));
-        let (size, etag) = match (nothing, self.size, self.etag) {
-            (Some(nothing), _, _) => nothing,
-            (None, Some(size), Some(etag)) => (size, etag),
-            (None, None, _) => return Err(garbled("an entry has no size")),
-            (None, _, None) => return Err(garbled("an entry has no ETag")),
-        };
-        Ok(ObjectVersion {
-            key: self.key.filter(|key| !key.is_empty()).ok_or_else(|| garbled("an entry has no key"))?,
-            version: self.version.unwrap_or_else(|| "null".to_owned()),
-            is_latest: self.is_latest,
-            is_delete_marker,
-            size,
-            etag,
-            modified: self.modified.ok_or_else(|| garbled("an entry has no time of change"))?,
-        })
-    }
 }
 
 #[cfg(test)]
