@@ -93,7 +93,7 @@ impl Lifecycle {
             // A rule about more than what is under the prefix is about all of that.
             let rest = of.strip_prefix(prefix).or_else(|| prefix.starts_with(of.as_str()).then_some(""))?;
             let mut seen = seen.clone();
-            seen.rule.filter.prefix = rest.to_owned();
+            rest.clone_into(&mut seen.rule.filter.prefix);
             Some(seen)
         };
         Self(self.0.iter().filter_map(rebased).collect())

@@ -2,6 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use aws_sdk_s3::{
+    config::{BehaviorVersion, Credentials, Region},
+    types::ObjectCannedAcl,
+};
 use bytes::Bytes;
 use farshore::{
     api::AttributeName,
@@ -18,8 +22,9 @@ use farshore::{
 use serde_json::{Value, json};
 
 use crate::{
+    hearing::{TOKEN, post},
     moto::Moto,
-    process::Worker,
+    process::{Worker, free_address},
     replicating::{End, Setting},
     stores,
 };
@@ -128,6 +133,38 @@ async fn c02_a_rule_s_access_control_lists_go_over_in_the_targets_names() {
     until_granted(&target, "after", &shared("c"), &worker).await;
     worker.terminate();
     assert_eq!(worker.end(Duration::from_secs(15)).await, Some(0), "{}", worker.log());
+}
+
+/// A change of a list leaves no trace in a listing: only what the store tells of it brings it over.
+#[tokio::test]
+async fn c02_c03_a_list_that_changes_goes_over_as_the_store_tells_of_it() {
+    let (source, target) = (Side::new().await, Side::new().await);
+    source.put("k", shared("a")).await;
+    let mut setting = Setting::new("worker-list", (source.end(), target.end()), mapping()).await;
+    setting.task["work"]["replicate"]["feed"] = json!("Webhook");
+    let folder = setting.folder.path();
+    std::fs::create_dir(folder.join("receiver")).unwrap();
+    std::fs::write(folder.join("receiver/token"), TOKEN).unwrap();
+    let address = free_address();
+    let worker = Worker::start_at(folder, "replicate", "run-1", (&setting.task.to_string(), address));
+    setting.comparison_of("run-1", &worker).await;
+    assert_eq!(target.grants("k").await, Some(shared("c")));
+
+    let config = aws_sdk_s3::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .endpoint_url(&source.server.endpoint)
+        .force_path_style(true)
+        .credentials_provider(Credentials::new("id", "secret", None, None, "tests"));
+    let made_private = aws_sdk_s3::Client::from_conf(config.build()).put_object_acl();
+    let made_private = made_private.bucket(source.store.bucket()).key("k").acl(ObjectCannedAcl::Private);
+    made_private.send().await.unwrap();
+    let told = json!({"Records": [{
+        "eventSource": "aws:s3", "eventName": "ObjectAcl:Put", "eventTime": jiff::Timestamp::now(),
+        "s3": {"bucket": {"name": source.store.bucket()}, "object": {"key": "k"}},
+    }]});
+    assert_eq!(post(address, Some(TOKEN), &told.to_string()).await.unwrap(), "HTTP/1.1 200 OK");
+    until_granted(&target, "k", &[grant(Id(OWNER.to_owned()), FullControl)], &worker).await;
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ use crate::{
     stores,
 };
 
-const TOKEN: &str = "t0ken-of-tests";
+pub const TOKEN: &str = "t0ken-of-tests";
 /// Comparisons begin 10 s apart at least: what is at the target sooner, time and again, was heard of.
 const SOON: Duration = Duration::from_secs(3);
 
@@ -88,9 +88,8 @@ async fn put(store: &S3Store, key: &str) {
 }
 
 /// A request without or with a token; the status line.
-async fn post(address: SocketAddr, token: Option<&str>) -> std::io::Result<String> {
+pub async fn post(address: SocketAddr, token: Option<&str>, body: &str) -> std::io::Result<String> {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let body = r#"{"Records":null}"#;
     let token = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
     let head = format!(
         "POST / HTTP/1.1\r\nHost: x\r\n{token}Content-Length: {}\r\nConnection: close\r\n\r\n",
@@ -147,7 +146,7 @@ async fn c03_c16_a_worker_hears_of_changes_by_webhook_with_a_token_and_so_does_t
         for (token, status) in
             [(None, "401 Unauthorized"), (Some("guess"), "401 Unauthorized"), (Some(TOKEN), "200 OK")]
         {
-            let answer = post(address, token).await.unwrap();
+            let answer = post(address, token, r#"{"Records":null}"#).await.unwrap();
             assert_eq!(answer, format!("HTTP/1.1 {status}"), "{token:?}");
         }
         for n in 0..8 {
