@@ -13,6 +13,7 @@
 mod acceptance;
 mod cluster;
 mod deletion;
+mod exclusive;
 mod feeds;
 mod found;
 mod input;

@@ -4,7 +4,10 @@ use farshore::{
     api::BucketReplicationRule,
     task::{Task, Work},
 };
-use k8s_openapi::api::{batch::v1::Job, core::v1::ConfigMap};
+use k8s_openapi::{
+    api::{batch::v1::Job, core::v1::ConfigMap},
+    apimachinery::pkg::apis::meta::v1::Condition,
+};
 use kube::{
     ResourceExt,
     api::{Patch, PatchParams},
@@ -25,7 +28,7 @@ async fn rule(world: &World, name: &str, [from, to]: [&str; 2]) {
     world.create::<BucketReplicationRule>("BucketReplicationRule", name, spec).await.unwrap();
 }
 
-async fn until_rule(
+pub async fn until_rule(
     world: &World,
     name: &str,
     what: &str,
@@ -38,13 +41,16 @@ async fn until_rule(
     .await
 }
 
-fn reason(rule: &BucketReplicationRule, type_: &str) -> String {
-    let conditions = rule.status.iter().flat_map(|status| &status.conditions);
-    conditions
-        .into_iter()
-        .find(|found| found.type_ == type_)
-        .map(|found| found.reason.clone())
-        .unwrap_or_default()
+fn condition<'a>(rule: &'a BucketReplicationRule, type_: &str) -> Option<&'a Condition> {
+    rule.status.iter().flat_map(|status| &status.conditions).find(|found| found.type_ == type_)
+}
+
+pub fn reason(rule: &BucketReplicationRule, type_: &str) -> String {
+    condition(rule, type_).map(|found| found.reason.clone()).unwrap_or_default()
+}
+
+pub fn message(rule: &BucketReplicationRule, type_: &str) -> String {
+    condition(rule, type_).map(|found| found.message.clone()).unwrap_or_default()
 }
 
 fn is_of(job: &Job, name: &str) -> bool {
