@@ -262,11 +262,14 @@ impl Error {
     pub fn side(&self) -> Option<Side> {
         match self {
             Self::Replicate(error) => Some(error.side()),
-            Self::Feed(_) => Some(Side::Source),
+            Self::Feed(FeedError::Store { .. } | FeedError::CantListen(_) | FeedError::MayNotListen(_)) => {
+                Some(Side::Source)
+            }
             Self::Claimed { side, .. } | Self::MirrorsBack { side, .. } | Self::NotVersioned(_, side) => {
                 Some(*side)
             }
-            Self::SameStore(_) | Self::Stuck(_) => None,
+            // A token, a port or a queue is no store's.
+            Self::Feed(_) | Self::SameStore(_) | Self::Stuck(_) => None,
         }
     }
 }

@@ -128,7 +128,11 @@ async fn c03_c16_a_worker_hears_of_changes_by_webhook_with_a_token_and_so_does_t
     let mut worker = start("run-0");
     assert_eq!(worker.end(Duration::from_secs(30)).await, Some(11), "{}", worker.log());
     let words = worker.last_words();
-    assert_eq!(words["reason"], "TokenMissing");
+    assert_eq!(
+        (&words["reason"], &words["side"]),
+        (&json!("TokenMissing"), &Value::Null),
+        "no store is to blame"
+    );
     assert!(words["message"].as_str().unwrap().contains("receiver/token"), "{words}");
     std::fs::create_dir(folder.join("receiver")).unwrap();
     std::fs::write(folder.join("receiver/token"), TOKEN).unwrap();
