@@ -198,9 +198,6 @@ pub struct ReplicateTask {
     /// The queue of the feed `SQS`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<QueueTask>,
-    /// Name of the Secret that the feed needs: with another one it is another task.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub feed_secret: Option<String>,
     /// What of objects is kept on request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attributes: Option<KeptAttributes>,

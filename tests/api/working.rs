@@ -234,6 +234,17 @@ async fn p08_a_changed_task_ends_the_shift_and_an_edit_that_changes_nothing_for_
     world.edit::<BackupSyncService>("copy", json!({"spec": {"retention": "3d"}})).await;
     let next = world.until_jobs("be another", |jobs| jobs.len() == 1 && jobs[0].uid() != first.uid()).await;
     assert_ne!(next[0].annotations()["farshore.dev/task"], first.annotations()["farshore.dev/task"]);
+    // Other keys, or other means, are no other task, but a worker has them from its start only.
+    let edits = [
+        json!({"spec": {"target": {"credentials": {"secretRef": {"name": "other-keys"}}}}}),
+        json!({"spec": {"worker": {"resources": {"limits": {"memory": "96Mi"}}}}}),
+    ];
+    let mut last = next[0].uid();
+    for edit in edits {
+        world.edit::<BackupSyncService>("copy", edit).await;
+        let jobs = world.until_jobs("be one more", |jobs| jobs.len() == 1 && jobs[0].uid() != last).await;
+        last = jobs[0].uid();
+    }
     let maps = world
         .api::<ConfigMap>()
         .list(&ListParams::default().labels("app.kubernetes.io/managed-by=farshore"))

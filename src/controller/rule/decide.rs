@@ -173,7 +173,12 @@ fn migrate(
     let Some(regions) = observed.source_region.as_ref().zip(observed.target_region.as_ref()) else {
         return Ok(());
     };
-    let task = |ranges_of: &Indexes| write(&task::migrate(rule, regions, mutual, (&ranges.plan, ranges_of)));
+    let before = (migration.objects.done, migration.bytes.done);
+    let work = |todo: &Indexes| task::migration_work(rule, &ranges.plan, (todo.clone(), before));
+    let task = |todo: &Indexes| {
+        let migrate = task::migrate(rule, regions, mutual, (&ranges.plan, todo));
+        write(rule, &migrate, &work(todo))
+    };
     let wanted = (rule.spec.historical_migration.parallelism.max(1), rule.spec.suspend || blocked);
     let hash = |ranges_of: &Indexes| task(ranges_of).map(|written| written.work).unwrap_or_default();
     let Steps { start, end, adjust } = steps(ranges, &observed.migrations, hash, wanted);
@@ -188,8 +193,7 @@ fn migrate(
     let slot = format!("migrate:{}:{start}:{}", ranges.plan.hash, written.work);
     let newest = observed.migrations.iter().map(|job| job.run_id.as_str()).max();
     let run_id = names::run_id(&uid_of(rule), now, newest.max(observed.last_run.as_deref()));
-    let before = (migration.objects.done, migration.bytes.done);
-    let work = task::migration_work(rule, &ranges.plan, (start, before));
+    let work = work(&start);
     let slot = Start { slot, attempt: 0, request: None };
     decision.beside = Some(Box::new(children(rule, (&written, &work), (&slot, run_id), options)));
     Ok(())

@@ -201,7 +201,8 @@ fn c11_an_edit_ends_the_shift_at_once_and_starts_the_next() {
         ("deletes: Keep", true),
         ("deleteBudget: {count: 5}", true),
         ("rateLimits: {bytesPerSecond: 1Mi}", true),
-        ("worker: {priorityClassName: low}", false),
+        ("worker: {priorityClassName: low}", true),
+        ("historicalMigration: {parallelism: 2}", false),
     ] {
         let decision = decided(&rule("", more), &observed(vec![before.clone()]), accepted());
         assert_eq!((decision.end.len() == 1, decision.start.is_some()), (ends, ends), "{more}");

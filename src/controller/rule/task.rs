@@ -51,7 +51,6 @@ pub fn replicate(
         delete_percent: spec.delete_budget.percent,
         feed: spec.feed,
         queue: queue(rule, source),
-        feed_secret: feed::secret(rule).map(ToOwned::to_owned),
         attributes: spec.attributes.clone(),
         mutual,
         seconds: shift(rule, options).as_secs(),

@@ -185,7 +185,8 @@ fn purging(
         );
         decision.announcements.push(Announcement::normal("PurgeStarted", note));
     }
-    let written = write(&task::purge(service, source, target))?;
+    let work = task::purge_work(service);
+    let written = write(service, &task::purge(service, source, target), &work)?;
     let uid = service.uid().unwrap_or_default();
     let run_id = names::run_id(&uid, now, observed.purges.iter().map(|job| job.run_id.as_str()).max());
     // Old ones go; one is enough to look at.
@@ -193,8 +194,7 @@ fn purging(
         .into_iter()
         .map(|(job, _)| (job, None))
         .collect();
-    decision.start =
-        Some(Box::new(children(service, (&written, &task::purge_work(service)), (&start, run_id), options)));
+    decision.start = Some(Box::new(children(service, (&written, &work), (&start, run_id), options)));
     Ok(decision)
 }
 

@@ -51,7 +51,7 @@ fn sync_children(service: &BackupSyncService) -> Children {
     let task = sync(service, &instance, (&region("north"), &region("east")), &options()).unwrap();
     let Work::Sync(task_of_sync) = &task.work else { panic!("it is a synchronization") };
     let work = sync_work(service, &instance, task_of_sync.mode);
-    let written = write(&task).unwrap();
+    let written = write(service, &task, &work).unwrap();
     let start = Start { slot: "first".to_owned(), attempt: 0, request: None };
     children(service, (&written, &work), (&start, "20261121T040000Z-abcdef".to_owned()), &options())
 }
@@ -128,7 +128,7 @@ fn b11_a_purge_knows_the_target_alone_and_no_api_server() {
         instance_uid: "i".to_owned(),
         gone_since: None,
     };
-    let written = write(&purge(&copy, &source, &region("east"))).unwrap();
+    let written = write(&copy, &purge(&copy, &source, &region("east")), &purge_work(&copy)).unwrap();
     let start = Start { slot: "purge".to_owned(), attempt: 0, request: None };
     let run_id = "20261121T040000Z-abcdef".to_owned();
     let made = children(&copy, (&written, &purge_work(&copy)), (&start, run_id), &options());
@@ -144,10 +144,13 @@ fn p08_the_work_is_the_same_whatever_the_generation() {
         let mut copy = service(more);
         copy.metadata.generation = Some(generation);
         let task = sync(&copy, &instance(), (&region("north"), &region("east")), &options()).unwrap();
-        write(&task).unwrap()
+        let Work::Sync(of_sync) = &task.work else { panic!("it is a synchronization") };
+        let work = sync_work(&copy, &instance(), of_sync.mode);
+        write(&copy, &task, &work).unwrap()
     };
     let (first, second) = (written(1, ""), written(2, "rpo: 1h"));
     assert_eq!(first.work, second.work);
     assert_ne!(first.hash, second.hash);
     assert_ne!(first.work, written(2, "retention: 3d").work);
+    assert_ne!(first.work, written(2, "worker: {priorityClassName: high}").work);
 }

@@ -56,7 +56,7 @@ pub struct Next {
 /// # Errors
 /// Never for tasks built here.
 pub fn next<K: Served>(owner: &K, need: &Need<'_>, options: &Options, now: Timestamp) -> Result<Next, Error> {
-    let written = write(need.task)?;
+    let written = write(owner, need.task, need.work)?;
     let uid = uid_of(owner);
     let request = request::pending(owner);
     let (source, target) = need.regions;

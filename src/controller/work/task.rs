@@ -15,7 +15,8 @@ pub struct Written {
     pub text: String,
     /// Of the text: the worker's argument.
     pub hash: String,
-    /// Of the task but for its generation: an edit that changes nothing for the worker doesn't end its shift.
+    /// Of the task but for its generation, the Secrets and the worker's settings: an edit that changes none of
+    /// them doesn't end its shift, and one that does ends it at once.
     pub work: String,
 }
 
@@ -52,13 +53,15 @@ pub fn task<K: Served>(resource: &K, work: Work) -> Task {
     Task { version: TASK_VERSION, owner, work }
 }
 
-/// Writes a task down.
+/// Writes a task down, for a worker that is run like this.
 ///
 /// # Errors
 /// Never for tasks built here; the type is serde's.
-pub fn write(task: &Task) -> Result<Written, Error> {
+pub fn write<K: Served>(owner: &K, task: &Task, how: &super::children::Work) -> Result<Written, Error> {
     let text = task.to_text()?;
     let mut ageless = task.clone();
     ageless.owner.generation = 0;
-    Ok(Written { hash: hash(&text), work: hash(&ageless.to_text()?), text })
+    let secrets: Vec<_> = how.keys.iter().map(|keys| (keys.directory, &keys.secret)).collect();
+    let run_as = serde_json::to_string(&(secrets, owner.worker()))?;
+    Ok(Written { hash: hash(&text), work: hash(format!("{}{run_as}", ageless.to_text()?)), text })
 }
