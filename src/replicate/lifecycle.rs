@@ -19,6 +19,7 @@ const SLACK: SignedDuration = SignedDuration::from_mins(15);
 const LAG: SignedDuration = SignedDuration::from_hours(1);
 /// Copies of a migration are made until this long after the beginning of the comparison that ended it.
 const SETTLING: SignedDuration = SignedDuration::from_hours(24);
+const SECOND: SignedDuration = SignedDuration::from_secs(1);
 const DAY: i64 = 24 * 60 * 60;
 /// Rules that are there no more and are remembered: the last of them.
 const GONE: usize = 32;
@@ -239,7 +240,7 @@ impl Expiry {
     /// True for an object that has not changed since all of the source was at the target.
     #[must_use]
     pub fn was_there(&self, missing: &Listed) -> bool {
-        self.synced_until.is_some_and(|until| missing.modified <= until)
+        self.synced_until.is_some_and(|until| written_by(missing) <= until)
     }
 
     /// What is known of the copy of an object that only the source has. A copy is at most as old as its original:
@@ -267,6 +268,13 @@ impl Expiry {
         }
         self
     }
+}
+
+/// When an object had been written at the latest: many stores tell whole seconds.
+#[must_use]
+pub fn written_by(object: &Listed) -> Timestamp {
+    let exact = object.modified.subsec_nanosecond() != 0;
+    if exact { object.modified } else { object.modified.saturating_add(SECOND).unwrap_or(Timestamp::MAX) }
 }
 
 fn by_clock(now: Timestamp, ahead: SignedDuration) -> Timestamp {

@@ -7,13 +7,14 @@ use farshore::{
     replicate::{
         feed::Choice,
         follow::{
-            Attributes, Claimant, Compared, Config, Error, Memory, Nobody, Session, Strings, Update, run,
+            Attributes, Claimant, Compared, Config, Error, Memory, Mutual, Nobody, Session, Strings, Update,
+            run,
         },
         sweep::Counts,
     },
     store::{
-        ETag, Expires, LifecycleFilter, LifecycleRule, ObjectStore, PutOptions, Replica, memory::MemoryStore,
-        s3::S3Store,
+        ETag, Expires, LifecycleFilter, LifecycleRule, ListRequest, ObjectStore, PutOptions, Replica,
+        memory::MemoryStore, s3::S3Store,
     },
 };
 use jiff::{SignedDuration, Timestamp};
@@ -23,7 +24,11 @@ use tokio_util::sync::CancellationToken;
 use crate::{stores, suite::md5};
 
 fn rule(expires: Expires) -> LifecycleRule {
-    let filter = LifecycleFilter { prefix: "logs/".into(), ..LifecycleFilter::default() };
+    rule_for("logs/", expires)
+}
+
+fn rule_for(prefix: &str, expires: Expires) -> LifecycleRule {
+    let filter = LifecycleFilter { prefix: prefix.into(), ..LifecycleFilter::default() };
     LifecycleRule { id: "short".into(), filter, expires }
 }
 
@@ -51,18 +56,33 @@ fn start(source: &S3Store, target: &S3Store, claimant: Option<Claimant>, memory:
 }
 
 pub fn begin(
-    (source, target): (&S3Store, &S3Store),
+    sides: (&S3Store, &S3Store),
     attributes: Attributes,
+    claimant: Option<Claimant>,
+    memory: Option<Memory>,
+) -> Run {
+    run_of(sides, Config { attributes, ..Config::default() }, claimant, memory)
+}
+
+/// One direction of two buckets that are both written.
+fn one_of_both(source: &S3Store, target: &S3Store, regions: [&str; 2]) -> Run {
+    let [source_region, target_region] = regions.map(str::to_owned);
+    let mutual = Some(Mutual { source_region, target_region });
+    run_of((source, target), Config { mutual, ..Config::default() }, None, None)
+}
+
+fn run_of(
+    (source, target): (&S3Store, &S3Store),
+    config: Config,
     claimant: Option<Claimant>,
     memory: Option<Memory>,
 ) -> Run {
     let config = Config {
         delete_count: 5,
-        attributes,
         feed: Choice::Poll,
         least_period: Duration::from_millis(50),
         stuck_after: Duration::from_mins(1),
-        ..Config::default()
+        ..config
     };
     let session = Session {
         source: Arc::new(source.clone()),
@@ -96,13 +116,15 @@ impl Run {
     }
 
     pub async fn until(&mut self, holds: impl Fn(&Counts) -> bool) -> Compared {
+        let mut last = Counts::default();
         for _ in 0..20 {
             let compared = self.next().await;
             if holds(&compared.counts) {
                 return compared;
             }
+            last = compared.counts;
         }
-        panic!("it does not come to that");
+        panic!("it does not come to that: {last:?}");
     }
 
     async fn three_quiet(&mut self, expired: u64) -> Compared {
@@ -166,11 +188,65 @@ async fn c10_what_the_source_s_minio_expires_stays_at_the_target() {
             let last = run.until(|counts| counts.expired_at_source == 20).await;
             assert!(last.counts.deleted <= 1, "the budget is five");
             run.three_quiet(20).await;
-            let page = target.list(&farshore::store::ListRequest::default()).await.unwrap();
+            let page = target.list(&ListRequest::default()).await.unwrap();
             assert_eq!(page.objects.len(), 39, "what a person deleted is gone, and nothing else");
             run.end().await;
         }
     }
+}
+
+/// Two buckets that are both written: what one lets go stays at the other, and both directions leave it alone. Then
+/// the other lets go, too, where its store does that.
+#[tokio::test]
+async fn c08_c10_what_either_of_two_buckets_expires_that_are_both_written_is_neither_deleted_nor_written_back()
+ {
+    for (other, expires) in [(stores::minio_b().await, true), (stores::versity().await, false)] {
+        let own = stores::minio_a().await;
+        own.set_versioning(true).await.unwrap();
+        other.set_versioning(true).await.unwrap();
+        fill(&own, "logs/").await;
+        for n in 0..20 {
+            let body = Bytes::from(format!("kept {n}"));
+            other.put(&format!("kept/{n:02}"), body, &PutOptions::default()).await.unwrap();
+        }
+        let mut forth = one_of_both(&own, &other, ["north", "south"]);
+        let mut back = one_of_both(&other, &own, ["south", "north"]);
+        let whole = |counts: &Counts| counts.source == 40 && counts.alike == 40;
+        tokio::join!(forth.until(whole), back.until(whole));
+
+        let long_ago = Expires::On("2020-01-01T00:00:00Z".parse().unwrap());
+        own.set_lifecycle(&[rule_for("kept/", long_ago)]).await.unwrap();
+        tokio::join!(
+            forth.until(|counts| counts.expired_at_source == 20),
+            back.until(|counts| counts.expired_at_target == 20)
+        );
+        let (there, here) = tokio::join!(forth.three_quiet(20), back.three_quiet(20));
+        for last in [there, here] {
+            assert_eq!(last.memory.synced_until, Some(last.dealt_with_until), "the time point goes on");
+        }
+        assert_eq!((held(&own).await, held(&other).await), (20, 40));
+
+        if expires {
+            other.set_lifecycle(&[rule_for("logs/", long_ago)]).await.unwrap();
+            tokio::join!(
+                forth.until(|counts| counts.expired_at_target == 20),
+                back.until(|counts| counts.expired_at_source == 20)
+            );
+            tokio::join!(forth.three_quiet(40), back.three_quiet(40));
+            assert_eq!((held(&own).await, held(&other).await), (20, 20));
+        }
+        own.set_lifecycle(&[]).await.unwrap();
+        back.three_quiet(if expires { 40 } else { 20 }).await;
+        other.put("kept/03", Bytes::from("changed"), &PutOptions::default()).await.unwrap();
+        back.until(|counts| counts.copied == 1).await;
+        assert_eq!(held(&own).await, 21, "it changed at the other side");
+        forth.end().await;
+        back.end().await;
+    }
+}
+
+async fn held(store: &S3Store) -> usize {
+    crate::suite::keys(store, ListRequest::default()).await.len()
 }
 
 #[tokio::test]

@@ -83,7 +83,11 @@ impl Copier {
         let copied = |put, left_out| Copied { sent: 0, ..Copied::whole(info, put, left_out) };
         if unlike.is_written() || is_untimely(&wanted, there) {
             return Ok(match self.rewrite(key, &wanted, there).await? {
-                Some(put) => Some(self.seen(key, &wanted, copied(put, left_out)).await),
+                Some(put) => {
+                    let wrote = is_new(&put, there);
+                    let copied = Copied { wrote, ..copied(put, left_out) };
+                    Some(self.seen(key, &wanted, copied).await)
+                }
                 None => None,
             });
         }
@@ -195,7 +199,7 @@ impl Copier {
             // It has become another object, or the store doesn't do this: the content goes over. Of two buckets that
             // are both written the opposite direction would take what was made here for a change.
             Ok(put) => {
-                if let Some(version) = &put.version {
+                if let Some(version) = put.version.as_ref().filter(|_| is_new(&put, there)) {
                     self.target.delete(key, Some(version)).await.ok();
                 }
                 Ok(None)
@@ -226,6 +230,11 @@ impl Copier {
         let put = PutReply { etag: there.etag, version: there.version };
         unlike.is_nothing().then(|| Copied { wrote: false, sent: 0, ..Copied::whole(&info, put, left_out) })
     }
+}
+
+/// True if a rewrite made a version. There are stores that change the one that is there (seen: `VersityGW` 1.8).
+fn is_new(put: &PutReply, there: &ObjectInfo) -> bool {
+    put.version.is_none() || put.version != there.version
 }
 
 /// True where the original's time is to be kept, and is not there. Headers tell seconds.

@@ -326,7 +326,7 @@ mod tests {
         replicate::Copier,
         store::{
             ListRequest, ObjectStore, PutOptions, Versioning,
-            memory::{Effect, Failure, Fault, MemoryStore, Verb},
+            memory::{Effect, Failure, Fault, MemoryStore, Rewrites, Verb},
         },
     };
 
@@ -391,6 +391,18 @@ mod tests {
         put_of(&source, "text/fourth").await;
         settler.look("k", false).await.unwrap();
         assert_eq!(kind(&target).await, "text/fourth");
+    }
+
+    #[tokio::test]
+    async fn c08_attributes_that_are_changed_in_place_leave_the_version_that_is_there() {
+        let (source, target) = (bucket("a"), bucket("b"));
+        target.set_rewrites(Rewrites::Keep);
+        put(&target, "before").await;
+        put_of(&target, "text/first").await;
+        put_of(&source, "text/second").await;
+        settler(&source, &target).look("k", false).await.unwrap();
+        assert_eq!(kind(&target).await, "text/second");
+        assert_eq!(target.head("k").await.unwrap().size, 1, "a version is lost that people wrote");
     }
 
     #[tokio::test]

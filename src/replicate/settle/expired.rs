@@ -8,7 +8,7 @@ use super::Settler;
 use crate::{
     replicate::{
         Error, Leaves, Result,
-        lifecycle::{Answer, Trace},
+        lifecycle::{Answer, Trace, written_by},
         listing::Listing,
     },
     store::{self, ListVersionsRequest, Listed, ObjectVersion, Side, Tags, newest_first},
@@ -60,7 +60,7 @@ impl Settler {
             Side::Target => expiry.past_at_target(other, trace, now),
         };
         // It went after it was written: so it had been brought over.
-        let went = trace.is_some_and(|trace| trace.gone > other.modified);
+        let went = trace.is_some_and(|trace| trace.gone > written_by(other));
         if side == Side::Target && !went && !expiry.was_there(other) {
             return Ok(false);
         }

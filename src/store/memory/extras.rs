@@ -21,7 +21,7 @@ pub enum Rewrites {
     Refused,
     /// An object of several parts becomes one of one piece, as at AWS and `MinIO`.
     Join,
-    /// Parts stay as they are, as at `VersityGW`.
+    /// The version that is there is changed: its parts stay, and its time, as at `VersityGW`.
     Keep,
 }
 
@@ -161,7 +161,14 @@ impl State {
                 version.parts = Vec::new();
                 version.etag = self.tag(version.body.as_deref().unwrap_or_default());
             }
-            Rewrites::Join | Rewrites::Keep => {}
+            Rewrites::Join => {}
+            Rewrites::Keep => {
+                let changed = Version { extras: options.into(), ..version };
+                let version = self.versioned().then(|| changed.id.clone());
+                let reply = PutReply { etag: changed.etag.clone(), version };
+                *self.current_mut(key)? = changed;
+                return Ok(reply);
+            }
         }
         let version = Version { modified: now, extras: options.into(), ..version };
         Ok(self.push(key, version.with_original(self.can, options)))

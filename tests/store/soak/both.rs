@@ -26,6 +26,8 @@ const WRITERS: u64 = 2;
 #[derive(Debug)]
 pub struct Both {
     stores: [S3Store; 2],
+    /// A change of attributes at that side has a time of its own, so that it can be seen.
+    dates_attributes: [bool; 2],
     pub changes: Mutex<Changes>,
     /// What was put under a number, whether it arrived or not.
     bodies: Mutex<BTreeMap<u64, Body>>,
@@ -38,9 +40,10 @@ pub struct Both {
 
 impl Both {
     /// So many writes, about so many of them a second.
-    pub fn new(stores: [S3Store; 2], wanted: u64, per_second: u64) -> Arc<Self> {
+    pub fn new(stores: [S3Store; 2], dates_attributes: [bool; 2], wanted: u64, per_second: u64) -> Arc<Self> {
         Arc::new(Self {
             stores,
+            dates_attributes,
             changes: Mutex::default(),
             bodies: Mutex::default(),
             wanted,
@@ -89,7 +92,10 @@ impl Both {
 
     async fn write_one(&self, place @ (side, key): (usize, &str), rng: &mut Rng) {
         let (seen, etag) = self.look(place).await;
-        let deed = load::choose(seen, rng);
+        let deed = match load::choose(seen, rng) {
+            Deed::Attributes if !self.dates_attributes[side] => Deed::PutSame,
+            deed => deed,
+        };
         let number = self.numbers.fetch_add(1, SeqCst);
         let state = if deed == Deed::Delete { State::Absent } else { State::Holds(number) };
         let body = self.content(deed, seen, number, rng);

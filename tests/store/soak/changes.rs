@@ -3,12 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::history::State;
 
 /// Names of both sides.
 pub const NAMES: [&str; 2] = ["north", "south"];
+
+/// A delete within so long after a write at the other side may be the repetition of one that came before that write.
+const NOISE: SignedDuration = SignedDuration::from_secs(1);
 
 /// A change that somebody made at one side.
 #[derive(Clone, Debug)]
@@ -127,9 +130,10 @@ impl Changes {
 
 impl Change {
     /// True if both were made without knowing of each other, and this one is newer beyond doubt. A delete takes
-    /// away only what its bucket has held.
+    /// away only what its bucket has held, and may be another one's repetition.
     fn wins_over(&self, other: &Self, all: &[Self]) -> bool {
-        let older = matches!(other.end, End::Done(at) if at < self.begun);
+        let doubt = if self.state == State::Absent { NOISE } else { SignedDuration::ZERO };
+        let older = matches!(other.end, End::Done(at) if at + doubt < self.begun);
         let had = |change: &Self| -> BTreeSet<usize> {
             change.past.iter().copied().filter(|&known| all[known].state != State::Absent).collect()
         };

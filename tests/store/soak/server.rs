@@ -53,6 +53,14 @@ impl Server {
         server
     }
 
+    /// How often one must look to be sure.
+    pub fn looks(&self) -> u32 {
+        match self.make {
+            Make::Minio => 1,
+            Make::Versity => 3,
+        }
+    }
+
     /// `kill -9`, and after a pause the same store again.
     pub async fn is_killed_for(&self, pause: Duration) {
         {
