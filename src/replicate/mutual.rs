@@ -54,6 +54,17 @@ impl Sides {
         Self { skew, source_first: regions[0] <= regions[1] }
     }
 
+    /// Which side's attributes stay, of two objects of the same content: of when each was last written, by the target's
+    /// clock, and how often one after the other. Many stores tell whole seconds: then who was written more often has
+    /// gone on from what the other holds.
+    pub(super) fn is_newer_at_source(
+        self,
+        source: Option<(Timestamp, usize)>,
+        target: Option<(Timestamp, usize)>,
+    ) -> bool {
+        source > target || source == target && self.source_first
+    }
+
     /// A moment of the source's clock, by the target's.
     pub(super) fn by_target(self, at: Timestamp) -> Timestamp {
         at.checked_sub(self.skew).unwrap_or(at)

@@ -105,6 +105,22 @@ fn c08_a_small_skew_is_none_and_a_large_one_is_taken_off() {
     }
 }
 
+#[test]
+fn c08_of_two_writes_of_one_second_the_attributes_of_one_side_stay() {
+    let (forth, back) = (sides(0), Sides::new([SignedDuration::ZERO; 2], ["south", "north"]));
+    let at = |second, times| Some((moment(second), times));
+    for (north, south, is_north) in [
+        (at(1, 1), at(2, 1), false),
+        (at(2, 1), at(2, 1), true),
+        (at(2, 1), at(2, 2), false),
+        (at(2, 2), at(2, 1), true),
+        (at(2, 1), None, true),
+    ] {
+        assert_eq!(forth.is_newer_at_source(north, south), is_north, "{north:?} {south:?}");
+        assert_eq!(back.is_newer_at_source(south, north), !is_north, "{south:?} {north:?}");
+    }
+}
+
 /// A version, and what is true of it.
 #[derive(Clone, Debug)]
 struct Real {

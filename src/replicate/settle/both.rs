@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Left, Looked, Settled, Settler, are_dated};
 use crate::{
@@ -119,8 +119,8 @@ impl Settler {
         let names = regions.map_or(["", ""], |[source, target]| [source.as_str(), target.as_str()]);
         let sides = Sides::new(ahead, names);
         let verdict = decide(&history(&source), &history(&target), sides);
-        let newest = |versions: &[ObjectVersion]| versions.first().map(ObjectVersion::written);
-        let is_newer_at_source = newest(&source).map(|at| sides.by_target(at)) > newest(&target);
+        let is_newer_at_source =
+            sides.is_newer_at_source(newest(&source, |at| sides.by_target(at)), newest(&target, |at| at));
         Ok(Both { source, target, verdict, is_newer_at_source, read })
     }
 
@@ -170,13 +170,12 @@ impl Settler {
         Ok(below.next().is_some_and(|below| !is_same(Some(below), both.target.first())))
     }
 
-    /// True if the copy took long, and what was copied is not what the source holds any more.
+    /// True if what was copied is not what the source holds any more, and the copy took long, or the source holds the
+    /// same with other attributes by now: that is older than the copy, and would be taken for what the copy replaces.
     async fn is_stale(&self, both: &Both, ours: &ObjectVersion) -> Result<bool> {
-        if both.read.elapsed() < SLOW {
-            return Ok(false);
-        }
         let now = versions(&self.source, ours_key(&self.source, ours), 1).await.map_err(Error::source)?;
-        Ok(!is_same(now.first(), Some(ours)))
+        let alike = now.first().is_some_and(|now| is_alike(now, ours));
+        Ok(!is_same(now.first(), Some(ours)) && (alike || both.read.elapsed() >= SLOW))
     }
 
     /// As [`Self::meet`], after a change of attributes that leaves no version, as one of tags does.
@@ -285,6 +284,17 @@ fn listed(key: &str, version: &ObjectVersion) -> Listed {
     }
 }
 
+/// When the newest version was written, and how often one after the other.
+fn newest(versions: &[ObjectVersion], by: impl Fn(Timestamp) -> Timestamp) -> Option<(Timestamp, usize)> {
+    let first = versions.first()?;
+    Some((by(first.written()), versions.iter().take_while(|version| is_alike(version, first)).count()))
+}
+
+/// True of two versions of the same content.
+fn is_alike(a: &ObjectVersion, b: &ObjectVersion) -> bool {
+    (a.is_delete_marker, a.size, &a.etag) == (b.is_delete_marker, b.size, &b.etag)
+}
+
 fn is_same(a: Option<&ObjectVersion>, b: Option<&ObjectVersion>) -> bool {
     a.map(|version| &version.version) == b.map(|version| &version.version)
 }
@@ -391,6 +401,26 @@ mod tests {
         put_of(&source, "text/fourth").await;
         settler.look("k", false).await.unwrap();
         assert_eq!(kind(&target).await, "text/fourth");
+    }
+
+    #[tokio::test]
+    async fn c08_attributes_that_change_while_older_ones_are_copied_are_not_lost() {
+        let (source, target) = (bucket("a"), bucket("b"));
+        put_of(&source, "text/first").await;
+        target.fault(Fault::once(Verb::Put, Failure::Full).with(Effect::Delay(Duration::from_millis(200))));
+        let there = settler(&source, &target);
+        let (looked, ()) = tokio::join!(there.look("k", false), async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            put_of(&source, "text/second").await;
+        });
+        assert!(matches!(looked.unwrap(), Looked::Settled(Settled::Copied(_))));
+        let back = settler(&target, &source);
+        back.look("k", false).await.unwrap();
+        assert_eq!(
+            [kind(&source).await, kind(&target).await],
+            ["text/second"; 2],
+            "the copy's time is later"
+        );
     }
 
     #[tokio::test]

@@ -43,8 +43,6 @@ pub struct Newer {
     /// Up to when, by our clock, all that the source had written was looked at, whichever run did it; `None`: nothing
     /// was.
     pub proved: Option<Timestamp>,
-    /// The target is written to as well: its attributes may be the newer ones.
-    pub mutual: bool,
 }
 
 impl Newer {
@@ -53,11 +51,7 @@ impl Newer {
         // What nobody has looked at yet, clocks must not hide: a copy follows its original within milliseconds, and
         // the next write may follow the copy as fast.
         let unproved = self.proved.is_none_or(|proved| here >= proved - UNDER_WAY);
-        let slack = match (unproved, self.mutual) {
-            (true, false) => -SLACK,
-            (true, true) => SignedDuration::ZERO,
-            (false, _) => SLACK,
-        };
+        let slack = if unproved { -SLACK } else { SLACK };
         here > there + slack
     }
 }
@@ -184,8 +178,6 @@ mod tests {
         assert!(!wants(&newer(Some(200 + 900)), 100, 102) && !wants(&newer(Some(200 + 900)), 102, 100));
         assert!(wants(&newer(Some(200 + 900)), 104, 100), "an older run gave up on it");
         assert!(!wants(&newer(Some(101)), 102, 106), "copied later");
-        let mutual = Looks::Newer(Newer { mutual: true, ..Newer::default() });
-        assert!(wants(&mutual, 102, 100) && !wants(&mutual, 100, 102), "the target's may be the newer ones");
         seen.settled(&listed("k", 110), at(112));
         assert!(wants(&newer(None), 110, 100), "it may be written again in that very second");
         seen.settled(&listed("k", 110), at(113));
