@@ -19,6 +19,7 @@ impl Engine {
             source_ahead: ahead(&self.source),
             target_ahead: ahead(&self.target),
             proved: memory.synced_until,
+            mutual: self.config.mutual.is_some(),
         };
         if self.common.seen().has_too_many() {
             memory.looked = None;

@@ -73,7 +73,9 @@ impl Settler {
         for _ in 0..TRIES {
             let both = self.both(key).await?;
             let tried = match (both.verdict, both.source.first()) {
-                (Verdict::Alike, Some(ours)) if !may_delete && both.is_newer_at_source => {
+                (Verdict::Alike, Some(ours))
+                    if !may_delete && both.is_newer_at_source && !ours.is_delete_marker =>
+                {
                     self.attributes(key, &both, ours).await?
                 }
                 (Verdict::Alike, _) => Tried::Done(Settled::Overtaken),
@@ -401,6 +403,19 @@ mod tests {
         put_of(&source, "text/fourth").await;
         settler.look("k", false).await.unwrap();
         assert_eq!(kind(&target).await, "text/fourth");
+    }
+
+    #[tokio::test]
+    async fn c08_what_is_gone_at_both_sides_has_no_attributes() {
+        let (source, target) = (bucket("a"), bucket("b"));
+        let listed = put(&source, "first").await;
+        put(&target, "first").await;
+        target.delete("k", None).await.unwrap();
+        source.delete("k", None).await.unwrap();
+        let settler = settler(&source, &target);
+        assert_eq!(settler.look("k", false).await.unwrap(), Looked::Settled(Settled::Overtaken));
+        assert_eq!(settler.look("k", true).await.unwrap(), Looked::Settled(Settled::Overtaken));
+        assert_eq!(settler.bring(&listed).await.unwrap(), Settled::Overtaken);
     }
 
     #[tokio::test]

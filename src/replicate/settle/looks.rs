@@ -43,6 +43,8 @@ pub struct Newer {
     /// Up to when, by our clock, all that the source had written was looked at, whichever run did it; `None`: nothing
     /// was.
     pub proved: Option<Timestamp>,
+    /// The target is written to as well: the versions of both say whose attributes are the newer ones.
+    pub mutual: bool,
 }
 
 impl Newer {

@@ -248,7 +248,7 @@ async fn mutual_pair() -> (MemoryStore, MemoryStore) {
 
 /// Each side's worker compares, the second one first.
 async fn look_both_ways(one: &MemoryStore, other: &MemoryStore) {
-    let newer = Newer::default();
+    let newer = Newer { mutual: true, ..Newer::default() };
     for (from, to, regions) in [(other, one, ["o", "a"]), (one, other, ["a", "o"])] {
         let sweep = sweep(from, to, Action::Mirror).mutual(regions.map(str::to_owned));
         let report = sweep.looking_at(Looks::Newer(newer.clone())).run().await.unwrap();

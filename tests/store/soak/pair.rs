@@ -99,7 +99,24 @@ impl Pair {
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             }
         };
-        self.load.changes.lock().unwrap().objection(from, key, state, until)
+        let objection = self.load.changes.lock().unwrap().objection(from, key, state, until)?;
+        let mut told = vec![objection];
+        for side in [0, 1] {
+            told.push(format!("  versions in the {}: {}", NAMES[side], self.history(side, key).await));
+        }
+        Some(told.join("\n"))
+    }
+
+    /// The last versions of a key, newest first.
+    async fn history(&self, side: usize, key: &str) -> String {
+        let request = ListVersionsRequest { prefix: key.to_owned(), ..ListVersionsRequest::default() };
+        let Ok(page) = self.sides[side].store.list_versions(&request).await else { return "?".to_owned() };
+        let versions = page.versions.iter().filter(|version| version.key == key).take(8);
+        let told = versions.map(|version| {
+            let tag = if version.is_delete_marker { "gone" } else { &version.etag.0[..8] };
+            format!("{tag} {}", version.written())
+        });
+        told.collect::<Vec<_>>().join(", ")
     }
 
     /// Waits until both have proved all that was done before `last`. Tells the earlier of both time points.
