@@ -18,6 +18,8 @@ pub use self::history::{History, State, Version};
 const NO_SKEW: SignedDuration = SignedDuration::from_secs(5);
 /// Larger ones are rounded to this, for the same reason.
 const ROUNDED_TO: i64 = 10;
+/// Longest that a copy is on its way, as a rule.
+const ON_ITS_WAY: SignedDuration = SignedDuration::from_secs(3);
 
 /// Two sides' clocks and names: the last word on which of two writes is the newer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +28,23 @@ pub struct Sides {
     skew: SignedDuration,
     /// Of two writes of one moment, the source's wins.
     source_first: bool,
+}
+
+/// How the same content was written one time after the other, by the target's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::replicate) struct Run {
+    pub since: Timestamp,
+    pub at: Timestamp,
+    pub times: usize,
+}
+
+impl Run {
+    /// True of a copy that was on its way while its original was written once more: its own time is later, and
+    /// what it has is older.
+    fn is_late_copy_of(self, original: Self) -> bool {
+        let after = self.at.duration_since(original.at);
+        self.times == 1 && self.since > original.since && !after.is_negative() && after <= ON_ITS_WAY
+    }
 }
 
 /// What is to be done to bring the target in line.
@@ -54,15 +73,16 @@ impl Sides {
         Self { skew, source_first: regions[0] <= regions[1] }
     }
 
-    /// Which side's attributes stay, of two objects of the same content: of when each was last written, by the target's
-    /// clock, and how often one after the other. Many stores tell whole seconds: then who was written more often has
-    /// gone on from what the other holds.
-    pub(super) fn is_newer_at_source(
-        self,
-        source: Option<(Timestamp, usize)>,
-        target: Option<(Timestamp, usize)>,
-    ) -> bool {
-        source > target || source == target && self.source_first
+    /// Which side's attributes stay, of two objects of the same content. Many stores tell whole seconds: then who
+    /// was written more often has gone on from what the other holds.
+    pub(in crate::replicate) fn is_newer_at_source(self, source: Option<Run>, target: Option<Run>) -> bool {
+        if let (Some(source), Some(target)) = (source, target)
+            && (source.is_late_copy_of(target) || target.is_late_copy_of(source))
+        {
+            return target.is_late_copy_of(source);
+        }
+        let order = |run: Option<Run>| run.map(|run| (run.at, run.times));
+        order(source) > order(target) || order(source) == order(target) && self.source_first
     }
 
     /// A moment of the source's clock, by the target's.

@@ -106,15 +106,19 @@ fn c08_a_small_skew_is_none_and_a_large_one_is_taken_off() {
 }
 
 #[test]
-fn c08_of_two_writes_of_one_second_the_attributes_of_one_side_stay() {
+fn c08_of_two_writes_of_one_second_and_of_a_late_copy_the_attributes_of_one_side_stay() {
     let (forth, back) = (sides(0), Sides::new([SignedDuration::ZERO; 2], ["south", "north"]));
-    let at = |second, times| Some((moment(second), times));
+    let at = |second, times| Some(Run { since: moment(0), at: moment(second), times });
+    let copy = |second, times| Some(Run { since: moment(second), at: moment(second), times });
     for (north, south, is_north) in [
         (at(1, 1), at(2, 1), false),
         (at(2, 1), at(2, 1), true),
         (at(2, 1), at(2, 2), false),
         (at(2, 2), at(2, 1), true),
         (at(2, 1), None, true),
+        (at(2, 2), copy(4, 1), true),
+        (copy(4, 1), at(2, 2), false),
+        (at(2, 2), copy(9, 1), false),
     ] {
         assert_eq!(forth.is_newer_at_source(north, south), is_north, "{north:?} {south:?}");
         assert_eq!(back.is_newer_at_source(south, north), !is_north, "{south:?} {north:?}");

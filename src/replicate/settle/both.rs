@@ -13,7 +13,7 @@ use crate::{
     replicate::{
         Copied, CopyRequest, Error, Outcome, Result,
         listing::Listing,
-        mutual::{History, Sides, Verdict, Version, decide},
+        mutual::{History, Run, Sides, Verdict, Version, decide},
         place::is_probe,
     },
     store::{
@@ -30,6 +30,15 @@ const TRIES: u32 = 3;
 /// A copy that took longer may have landed after its original was deleted. Shorter than what a later look takes
 /// for the copy's delay.
 const SLOW: Duration = Duration::from_secs(3);
+
+/// Pauses between questions that must be answered.
+const INSISTENCE: [Duration; 5] = [
+    Duration::from_millis(100),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+];
 
 /// Names of the regions of both sides, the source's first.
 pub type Regions = [String; 2];
@@ -166,7 +175,7 @@ impl Settler {
 
     /// True if something came between what was seen at the target and our version.
     async fn hides_a_change(&self, key: &str, both: &Both, copied: &Copied) -> Result<bool> {
-        let now = versions(&self.target, key, PAGE as usize).await.map_err(Error::target)?;
+        let now = insist(|| versions(&self.target, key, PAGE as usize)).await.map_err(Error::target)?;
         let mut below = now.iter().skip_while(|version| Some(&version.version) != copied.version.as_ref());
         below.next();
         Ok(below.next().is_some_and(|below| !is_same(Some(below), both.target.first())))
@@ -175,7 +184,8 @@ impl Settler {
     /// True if what was copied is not what the source holds any more, and the copy took long, or the source holds the
     /// same with other attributes by now: that is older than the copy, and would be taken for what the copy replaces.
     async fn is_stale(&self, both: &Both, ours: &ObjectVersion) -> Result<bool> {
-        let now = versions(&self.source, ours_key(&self.source, ours), 1).await.map_err(Error::source)?;
+        let key = ours_key(&self.source, ours);
+        let now = insist(|| versions(&self.source, key, 1)).await.map_err(Error::source)?;
         let alike = now.first().is_some_and(|now| is_alike(now, ours));
         Ok(!is_same(now.first(), Some(ours)) && (alike || both.read.elapsed() >= SLOW))
     }
@@ -228,9 +238,12 @@ impl Settler {
             return Ok(Tried::Done(Settled::Left(Left::Expired(Side::Source))));
         }
         let target_key = format!("{}{key}", self.target.prefix);
-        self.target.pages.delete(&target_key, None).await.map_err(Error::target)?;
-        let (source, target) =
-            tokio::join!(versions(&self.source, key, 1), versions(&self.target, key, PAGE as usize));
+        let deleted = self.target.pages.delete(&target_key, None).await.map_err(Error::target);
+        // Whatever was answered: it may have been done.
+        let (source, target) = tokio::join!(
+            insist(|| versions(&self.source, key, 1)),
+            insist(|| versions(&self.target, key, PAGE as usize))
+        );
         let (source, target) = (source.map_err(Error::source)?, target.map_err(Error::target)?);
         let new: Vec<_> =
             target.iter().take_while(|version| !is_same(Some(version), both.target.first())).collect();
@@ -243,7 +256,7 @@ impl Settler {
                 self.take_back(key, Some(&marker.version)).await?;
                 Ok(Tried::Again)
             }
-            None => Ok(Tried::Done(Settled::Deleted)),
+            None => deleted.map(|()| Tried::Done(Settled::Deleted)),
         }
     }
 
@@ -251,7 +264,7 @@ impl Settler {
     async fn take_back(&self, key: &str, version: Option<&str>) -> Result<()> {
         let Some(version) = version else { return Ok(()) };
         let key = format!("{}{key}", self.target.prefix);
-        self.target.pages.delete(&key, Some(version)).await.map_err(Error::target)
+        insist(|| self.target.pages.delete(&key, Some(version))).await.map_err(Error::target)
     }
 
     fn other_etag(&self, key: &str) -> Error {
@@ -264,6 +277,19 @@ impl Settler {
         let key = Some(format!("{}{key}", self.target.prefix));
         store::Context { bucket: self.target.pages.bucket().to_owned(), key, ..store::Context::default() }
     }
+}
+
+/// Asks again for a while: what was written may hide a change, and nobody else will take it back.
+async fn insist<T, F: Future<Output = store::Result<T>>>(ask: impl Fn() -> F) -> store::Result<T> {
+    for pause in INSISTENCE {
+        match ask().await {
+            Err(store::Error::Unreachable { .. } | store::Error::SlowDown(_)) => {
+                tokio::time::sleep(pause).await
+            }
+            answer => return answer,
+        }
+    }
+    ask().await
 }
 
 /// True if the target held something else than was seen there.
@@ -286,10 +312,14 @@ fn listed(key: &str, version: &ObjectVersion) -> Listed {
     }
 }
 
-/// When the newest version was written, and how often one after the other.
-fn newest(versions: &[ObjectVersion], by: impl Fn(Timestamp) -> Timestamp) -> Option<(Timestamp, usize)> {
+/// How often the newest content was written one time after the other.
+fn newest(versions: &[ObjectVersion], by: impl Fn(Timestamp) -> Timestamp) -> Option<Run> {
     let first = versions.first()?;
-    Some((by(first.written()), versions.iter().take_while(|version| is_alike(version, first)).count()))
+    let mut run = Run { since: by(first.written()), at: by(first.written()), times: 0 };
+    for version in versions.iter().take_while(|version| is_alike(version, first)) {
+        (run.since, run.times) = (by(version.written()), run.times + 1);
+    }
+    Some(run)
 }
 
 /// True of two versions of the same content.
@@ -390,6 +420,7 @@ mod tests {
     async fn c08_attributes_that_were_changed_while_older_ones_came_over_stay() {
         let (source, target) = (bucket("a"), bucket("b"));
         put_of(&target, "text/first").await;
+        put_of(&source, "text/first").await;
         put_of(&source, "text/second").await;
         let slow = Fault::once(Verb::Rewrite, Failure::Full).with(Effect::Delay(Duration::from_millis(200)));
         target.fault(slow);
@@ -403,6 +434,25 @@ mod tests {
         put_of(&source, "text/fourth").await;
         settler.look("k", false).await.unwrap();
         assert_eq!(kind(&target).await, "text/fourth");
+    }
+
+    #[tokio::test]
+    async fn c08_a_delete_whose_answer_is_lost_hides_nothing_that_came_in_between() {
+        let (source, target) = (bucket("a"), bucket("b"));
+        let settler = settler(&source, &target);
+        settler.bring(&put(&source, "first").await).await.unwrap();
+        source.delete("k", None).await.unwrap();
+        let slow = Fault::once(Verb::Delete, Failure::Full).with(Effect::Delay(Duration::from_millis(200)));
+        target.fault(slow);
+        // Once before the delete, and then where it is looked at what it hides.
+        let lost = Fault { times: 2, ..Fault::once(Verb::ListVersions, Failure::Unreachable).after(1) };
+        target.fault(lost);
+        let (cleared, ()) = tokio::join!(settler.clear("k", None), async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            put(&target, "second").await;
+        });
+        cleared.unwrap();
+        assert_eq!(target.head("k").await.unwrap().size, 6, "what came in between is lost");
     }
 
     #[tokio::test]
@@ -444,6 +494,7 @@ mod tests {
         target.set_rewrites(Rewrites::Keep);
         put(&target, "before").await;
         put_of(&target, "text/first").await;
+        put_of(&source, "text/first").await;
         put_of(&source, "text/second").await;
         settler(&source, &target).look("k", false).await.unwrap();
         assert_eq!(kind(&target).await, "text/second");
@@ -459,6 +510,7 @@ mod tests {
         assert_eq!(settler.look("k", true).await.unwrap(), Looked::Settled(Settled::Theirs));
         assert_eq!(target.head("k").await.unwrap().size, 6, "what the target went on to is lost");
         put_of(&source, "text/older").await;
+        put_of(&target, "text/new").await;
         put_of(&target, "text/newer").await;
         assert_eq!(settler.look("k", true).await.unwrap(), Looked::Settled(Settled::Theirs));
         assert_eq!(kind(&target).await, "text/newer");
