@@ -284,7 +284,7 @@ async fn insist<T, F: Future<Output = store::Result<T>>>(ask: impl Fn() -> F) ->
     for pause in INSISTENCE {
         match ask().await {
             Err(store::Error::Unreachable { .. } | store::Error::SlowDown(_)) => {
-                tokio::time::sleep(pause).await
+                tokio::time::sleep(pause).await;
             }
             answer => return answer,
         }
