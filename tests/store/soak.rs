@@ -75,7 +75,6 @@ async fn c05_c08_c13_c16_two_minios_that_are_both_written_through_kills_cuts_and
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "VersityGW 1.8 shows objects without their metadata for a moment, and other spellings of it: the story can't read that yet"]
 async fn c05_c08_c13_minio_and_versity_that_are_both_written_through_kills_and_cuts() {
     if let Some(order) = child::ordered() {
         return child::work(order).await;

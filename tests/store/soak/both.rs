@@ -102,7 +102,11 @@ impl Both {
         let repeats =
             matches!(deed, Deed::PutSame | Deed::Attributes) || deed != Deed::Delete && body.size == 0;
         let ticket = self.changes.lock().unwrap().begin(place, seen, (state, repeats), Timestamp::now());
-        let options = load::options(number, rng);
+        let mut options = load::options(number, rng);
+        // Where that is not dated it is spelt in two ways, too.
+        if self.dates_attributes.contains(&false) {
+            options.attributes.metadata.remove("word");
+        }
         let done = load::attempt(&self.stores[side], deed, key, (body, etag), &options).await;
         let how = match done {
             Ok(()) => "done",
@@ -137,13 +141,13 @@ impl Both {
     async fn look(&self, (side, key): (usize, &str)) -> (State, Option<ETag>) {
         loop {
             match self.stores[side].head(key).await {
-                Ok(info) => {
+                Ok(info) if info.attributes.metadata.contains_key(NUMBER) => {
                     let number = info.attributes.metadata[NUMBER].parse().unwrap();
                     return (State::Holds(number), Some(info.etag));
                 }
                 Err(Error::NotFound(_)) => return (State::Absent, None),
-                // It was killed a moment ago.
-                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                // It was killed a moment ago, or shows half an object.
+                Ok(_) | Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             }
         }
     }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use farshore::store::{Attributes, ETag, Error, ObjectStore, PutOptions, Tags, s3::S3Store};
+use farshore::store::{Attributes, Context, ETag, Error, ObjectStore, PutOptions, Tags, s3::S3Store};
 use fastrand::Rng;
 use jiff::Timestamp;
 
@@ -222,7 +222,11 @@ async fn put_parts(store: &S3Store, key: &str, body: Body, options: &PutOptions)
 /// What a store holds under a key.
 pub async fn state(store: &dyn ObjectStore, key: &str) -> Result<State, Error> {
     match store.head(key).await {
-        Ok(info) => Ok(State::Holds(info.attributes.metadata[NUMBER].parse().unwrap())),
+        Ok(info) => match info.attributes.metadata.get(NUMBER) {
+            Some(number) => Ok(State::Holds(number.parse().unwrap())),
+            // Seen of `VersityGW` 1.8 while it changes attributes.
+            None => Err(Error::Protocol { cause: "no metadata".into(), context: Context::default() }),
+        },
         Err(Error::NotFound(_)) => Ok(State::Absent),
         Err(error) => Err(error),
     }

@@ -117,7 +117,7 @@ async fn keep(
 
 fn spawn(test: &str, order: &Order) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
+        .args(["--exact", test, "--nocapture", "--include-ignored"])
         .env(ORDER, serde_json::to_string(order).unwrap())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
