@@ -10,8 +10,12 @@ use super::history::State;
 /// Names of both sides.
 pub const NAMES: [&str; 2] = ["north", "south"];
 
-/// A delete within so long after a write at the other side may be the repetition of one that came before that write.
+/// Clocks of stores are known to a second. A delete within so long after a write at the other side may be the repetition
+/// of one that came before that write.
 const NOISE: SignedDuration = SignedDuration::from_secs(1);
+/// Attributes that change within so long, over a link on which a copy takes as long: a copy of the earlier ones that
+/// lands after the later change is taken for the newest. S3 has no way to tell that from a change.
+const LATE: SignedDuration = SignedDuration::from_secs(5);
 
 /// A change that somebody made at one side.
 #[derive(Clone, Debug)]
@@ -104,7 +108,7 @@ impl Changes {
             change.state == state
                 && change.end != End::Never
                 && (number == due
-                    || !(changes[due].past.contains(&number) || changes[due].wins_over(change, changes)))
+                    || !(changes[due].replaces(number, changes) || changes[due].wins_over(change, changes)))
         };
         let fine = changes.iter().enumerate().any(stays);
         (!fine).then(|| format!("{} of {key:?} is {state:?} by {until}: {}", NAMES[1 - side], told(changes)))
@@ -114,8 +118,10 @@ impl Changes {
     pub fn last_objection(&self, key: &str, state: State) -> Option<String> {
         let changes = self.keys.get(key)?;
         let is_done = |change: &Change| matches!(change.end, End::Done(_));
-        let known: BTreeSet<usize> =
-            changes.iter().filter(|change| is_done(change)).flat_map(|change| change.past.clone()).collect();
+        let is_known = |number: &usize| {
+            changes.iter().any(|change| is_done(change) && change.replaces(*number, changes))
+        };
+        let known: BTreeSet<usize> = (0..changes.len()).filter(is_known).collect();
         let latest = || {
             let latest = changes.iter().enumerate().filter(|(number, _)| !known.contains(number));
             latest.map(|(_, change)| change).filter(|change| change.end != End::Never)
@@ -129,11 +135,16 @@ impl Changes {
 }
 
 impl Change {
+    /// True if its doer knew of the other, and it can be told from a late copy of that.
+    fn replaces(&self, other: usize, all: &[Self]) -> bool {
+        let soon = matches!(all[other].end, End::Done(at) if self.begun < at + LATE);
+        self.past.contains(&other) && !(self.repeats && soon)
+    }
+
     /// True if both were made without knowing of each other, and this one is newer beyond doubt. A delete takes
     /// away only what its bucket has held, and may be another one's repetition.
     fn wins_over(&self, other: &Self, all: &[Self]) -> bool {
-        let doubt = if self.state == State::Absent { NOISE } else { SignedDuration::ZERO };
-        let older = matches!(other.end, End::Done(at) if at + doubt < self.begun);
+        let older = matches!(other.end, End::Done(at) if at + NOISE < self.begun);
         let had = |change: &Self| -> BTreeSet<usize> {
             change.past.iter().copied().filter(|&known| all[known].state != State::Absent).collect()
         };
@@ -218,6 +229,19 @@ mod tests {
         assert!(fine(&changes, State::Absent) && fine(&changes, State::Holds(4)));
         make(&mut changes, NORTH, State::Absent, State::Holds(5), 60);
         assert!(!fine(&changes, State::Absent) && fine(&changes, State::Holds(5)));
+    }
+
+    #[test]
+    fn c08_attributes_are_told_from_a_late_copy_of_earlier_ones_after_a_while_only() {
+        for (second, fine) in [(22, true), (40, false)] {
+            let mut changes = Changes::default();
+            make(&mut changes, NORTH, State::Absent, State::Holds(1), 20);
+            let ticket = changes.begin(NORTH, State::Holds(1), (State::Holds(2), true), at(second));
+            changes.is_done(NORTH, ticket, at(second + 1));
+            assert_eq!(changes.objection(0, "k", State::Holds(1), at(second + 5)).is_none(), fine);
+            assert_eq!(changes.last_objection("k", State::Holds(1)).is_none(), fine);
+            assert!(changes.last_objection("k", State::Holds(2)).is_none());
+        }
     }
 
     #[test]
