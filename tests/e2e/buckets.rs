@@ -18,7 +18,7 @@ use farshore::store::{
 };
 use futures::TryStreamExt;
 
-use crate::cluster::{get, kubeconfig, kubectl_path, secret_value};
+use crate::cluster::{SOURCE, TARGET, get, kubeconfig, kubectl_path, secret_value, store_secret};
 
 /// A bucket and the runtime that its requests run on: these stories are plain blocking tests.
 pub struct Bucket {
@@ -67,6 +67,16 @@ pub fn have_told(bucket: &Bucket, target: &str) {
 pub fn make(region: &str, bucket: &str) {
     let bucket = open(region, bucket);
     bucket.runtime.block_on(bucket.store.create_bucket()).expect("a bucket");
+}
+
+/// Makes a bucket in both regions, with a Secret `source` and `target` in the namespace for each.
+pub fn pair(namespace: &str, bucket: &str) -> [Bucket; 2] {
+    [(SOURCE, "source"), (TARGET, "target")].map(|(region, secret)| {
+        make(region, bucket);
+        let key = |name: &str| secret_value(region, "minio", name);
+        store_secret(namespace, secret, &key("rootUser"), &key("rootPassword"));
+        open(region, bucket)
+    })
 }
 
 /// Writes so many small objects, under a thousand names each.

@@ -6,10 +6,7 @@ use serde_json::Value;
 
 use crate::{
     buckets,
-    cluster::{
-        Namespace, SOURCE, TARGET, apply, await_some, condition, get, kubectl, secret_value, store_secret,
-        upgrade,
-    },
+    cluster::{Namespace, SOURCE, TARGET, apply, await_some, condition, get, kubectl, upgrade},
 };
 
 const OBJECTS: usize = 30_000;
@@ -63,12 +60,7 @@ fn c04_a_large_history_is_copied_by_many_pods_through_kills_and_an_upgrade() {
     let room = Namespace::new("history");
     let namespace = room.0.as_str();
     let bucket = format!("history-{}", std::process::id());
-    for (region, secret) in [(SOURCE, "source"), (TARGET, "target")] {
-        buckets::make(region, &bucket);
-        let key = |name: &str| secret_value(region, "minio", name);
-        store_secret(namespace, secret, &key("rootUser"), &key("rootPassword"));
-    }
-    let (source, target) = (buckets::open(SOURCE, &bucket), buckets::open(TARGET, &bucket));
+    let [source, target] = buckets::pair(namespace, &bucket);
     buckets::fill(&source, OBJECTS);
     let end = |region: &str, secret: &str| {
         format!("{{region: {region}, bucket: {bucket}, credentials: {{secretRef: {{name: {secret}}}}}}}")

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::{
     buckets,
-    cluster::{Namespace, SOURCE, TARGET, await_some, get, kubectl, secret_value, store_secret, upgrade},
+    cluster::{Namespace, SOURCE, TARGET, await_some, get, kubectl, upgrade},
 };
 
 const SOON: Duration = Duration::from_mins(2);
@@ -125,12 +125,7 @@ fn c03_c05_an_upgrade_in_mid_replication_costs_neither_work_nor_listings() {
     let room = Namespace::new("upgraded");
     let namespace = room.0.as_str();
     let bucket = format!("upgraded-{}", std::process::id());
-    for (region, secret) in [(SOURCE, "source"), (TARGET, "target")] {
-        buckets::make(region, &bucket);
-        let key = |name: &str| secret_value(region, "minio", name);
-        store_secret(namespace, secret, &key("rootUser"), &key("rootPassword"));
-    }
-    let (source, target) = (buckets::open(SOURCE, &bucket), buckets::open(TARGET, &bucket));
+    let [source, target] = buckets::pair(namespace, &bucket);
     buckets::fill(&source, HISTORY);
     crate::cluster::apply(&format!(
         "apiVersion: farshore.dev/v1alpha1\nkind: BucketReplicationRule\nmetadata: {{name: upgraded, namespace: {namespace}}}\nspec:\n  source: {{region: {SOURCE}, bucket: {bucket}, credentials: {{secretRef: {{name: source}}}}}}\n  target: {{region: {TARGET}, bucket: {bucket}, credentials: {{secretRef: {{name: target}}}}}}\n"

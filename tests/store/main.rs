@@ -19,7 +19,12 @@ mod latin;
 #[path = "../support/link.rs"]
 mod link;
 mod live;
+#[allow(dead_code, reason = "other tests need the rest")]
+#[path = "../support/moto.rs"]
+mod moto;
 mod mutual;
+#[path = "../support/posting.rs"]
+mod posting;
 mod probing;
 #[path = "../support/process.rs"]
 mod process;

@@ -12,15 +12,14 @@ use farshore::{
     store::{credentials::Credentials, memory::MemoryStore},
 };
 
-use crate::{feeds::next, process::Process, stores};
+use crate::{feeds::next, moto, process::Process, stores};
 
 const REGION: &str = "eu-west-1";
 const BUCKET: &str = "shop";
 
-pub fn moto(port: u16, _: &Path) -> Command {
-    let mut command = Command::new(stores::endpoint("FARSHORE_TEST_PYTHON"));
-    command.args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()]);
-    command
+/// A server that plays AWS.
+pub fn aws(port: u16, _: &Path) -> Command {
+    moto::command(&stores::endpoint("FARSHORE_TEST_PYTHON"), port)
 }
 
 /// A queue on a server of its own.
@@ -32,7 +31,7 @@ struct Queue {
 
 impl Queue {
     async fn new() -> Self {
-        let server = Process::start(moto).await;
+        let server = Process::start(aws).await;
         let config = aws_sdk_sqs::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(REGION))

@@ -5,7 +5,7 @@ use farshore::store::{
     s3::S3Store,
 };
 
-use crate::{process::Process, queues::moto, stores};
+use crate::{process::Process, queues::aws, stores};
 
 /// Rules of each kind that a store may know.
 fn rules() -> Vec<LifecycleRule> {
@@ -78,7 +78,7 @@ async fn c09_a_store_without_websites_sends_nobody_elsewhere() {
 #[tokio::test]
 async fn c09_a_website_tells_where_it_sends_readers() {
     use aws_sdk_s3::types::{Condition, IndexDocument, Redirect, RoutingRule, WebsiteConfiguration};
-    let server = Process::start(moto).await;
+    let server = Process::start(aws).await;
     let bucket = stores::fresh_name();
     let store = S3Store::new(stores::config(&server.endpoint, &bucket)).unwrap();
     store.create_bucket().await.unwrap();

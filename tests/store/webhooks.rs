@@ -8,10 +8,6 @@ use std::{
     time::Duration,
 };
 
-use aws_sdk_s3::{
-    config::{BehaviorVersion, Credentials as SdkCredentials, Region},
-    types::{Event, NotificationConfiguration, QueueConfiguration},
-};
 use farshore::{
     replicate::feed::{Change, Feed, FeedError, Hint, Kind, Webhook, webhook::Options},
     store::{
@@ -27,6 +23,7 @@ use tokio::{
 
 use crate::{
     feeds::{next, put},
+    posting,
     process::Process,
     stores,
 };
@@ -56,21 +53,11 @@ async fn bucket(endpoint: &str, name: &str) -> Arc<S3Store> {
     Arc::new(store)
 }
 
+/// Keeps what can't be posted.
 fn minio(address: SocketAddr) -> impl FnOnce(u16, &Path) -> Command {
     move |port, folder| {
-        let mut command = Command::new(stores::endpoint("FARSHORE_TEST_MINIO_PROGRAM"));
-        let address = format!("http://{address}/");
-        command
-            .args(["server", "--quiet", "--address", &format!("127.0.0.1:{port}")])
-            .arg(folder.join("data"))
-            .envs([("MINIO_ROOT_USER", KEY), ("MINIO_ROOT_PASSWORD", SECRET)])
-            .envs([("MINIO_BROWSER", "off"), ("MINIO_UPDATE", "off")])
-            .envs([
-                ("MINIO_NOTIFY_WEBHOOK_ENABLE_HERE", "on"),
-                ("MINIO_NOTIFY_WEBHOOK_AUTH_TOKEN_HERE", TOKEN),
-            ])
-            .env("MINIO_NOTIFY_WEBHOOK_ENDPOINT_HERE", address)
-            .env("MINIO_NOTIFY_WEBHOOK_QUEUE_DIR_HERE", folder.join("queue"));
+        let mut command = posting::minio(address, (KEY, SECRET), TOKEN)(port, folder);
+        command.env("MINIO_NOTIFY_WEBHOOK_QUEUE_DIR_FARSHORE", folder.join("queue"));
         command
     }
 }
@@ -94,26 +81,6 @@ fn versity(address: SocketAddr) -> impl FnOnce(u16, &Path) -> Command {
             .envs([("ROOT_ACCESS_KEY", KEY), ("ROOT_SECRET_KEY", SECRET)]);
         command
     }
-}
-
-/// Has MinIO tell its receiver of what happens in the bucket.
-async fn notify(endpoint: &str) {
-    let config = aws_sdk_s3::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new("us-east-1"))
-        .endpoint_url(endpoint)
-        .force_path_style(true)
-        .credentials_provider(SdkCredentials::new(KEY, SECRET, None, None, "tests"));
-    let queue = QueueConfiguration::builder()
-        .queue_arn("arn:minio:sqs::HERE:webhook")
-        .events(Event::S3ObjectCreated)
-        .events(Event::S3ObjectRemoved)
-        .build()
-        .unwrap();
-    let wanted = NotificationConfiguration::builder().queue_configurations(queue).build();
-    let client = aws_sdk_s3::Client::from_conf(config.build());
-    let set = client.put_bucket_notification_configuration().bucket(BUCKET);
-    set.notification_configuration(wanted).send().await.unwrap();
 }
 
 async fn change(feed: &mut Webhook) -> Change {
@@ -149,7 +116,7 @@ async fn c15_minio_posts_to_the_receiver_and_repeats_what_found_nobody() {
     let (mut feed, address) = receiver(folder.path()).await;
     let server = Process::start(minio(address)).await;
     let (store, other) = (bucket(&server.endpoint, BUCKET).await, bucket(&server.endpoint, "other").await);
-    notify(&server.endpoint).await;
+    posting::notify(&server.endpoint, (KEY, SECRET), BUCKET).await;
     put(&*other, "nobody asked for it").await;
     is_told_of_changes(&mut feed, &store, &KEYS).await;
 

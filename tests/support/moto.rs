@@ -1,10 +1,17 @@
-//! moto: a server with AWS's access control lists, in memory.
+//! moto: a server with AWS's access control lists and queues, in memory.
 
 use std::{
     net::{TcpListener, TcpStream},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
+
+/// The command of a server.
+pub fn command(python: &str, port: u16) -> Command {
+    let mut command = Command::new(python);
+    command.args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()]);
+    command
+}
 
 /// A running server; it ends when this is dropped.
 pub struct Moto {
@@ -15,12 +22,7 @@ pub struct Moto {
 impl Moto {
     pub fn start(python: &str) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let server = Command::new(python)
-            .args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let server = command(python, port).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let moto = Self { server, endpoint: format!("http://127.0.0.1:{port}") };
         let begin = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {

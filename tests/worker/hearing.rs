@@ -2,15 +2,9 @@
 
 use std::{
     net::SocketAddr,
-    path::Path,
-    process::Command,
     time::{Duration, Instant},
 };
 
-use aws_sdk_s3::{
-    config::{BehaviorVersion, Credentials as SdkCredentials, Region},
-    types::{Event, NotificationConfiguration, QueueConfiguration},
-};
 use bytes::Bytes;
 use farshore::store::{
     ObjectStore, PutOptions,
@@ -20,6 +14,7 @@ use farshore::store::{
 use serde_json::{Value, json};
 
 use crate::{
+    moto, posting,
     process::{Worker, free_address},
     replicating::Setting,
     server::Process,
@@ -32,45 +27,6 @@ const SOON: Duration = Duration::from_secs(3);
 
 fn keys() -> (String, String) {
     (stores::endpoint("FARSHORE_TEST_ACCESS_KEY"), stores::endpoint("FARSHORE_TEST_SECRET_KEY"))
-}
-
-/// A MinIO that posts to an address.
-fn minio(address: SocketAddr) -> impl FnOnce(u16, &Path) -> Command {
-    move |port, folder| {
-        let (user, password) = keys();
-        let mut command = Command::new(stores::endpoint("FARSHORE_TEST_MINIO_PROGRAM"));
-        command
-            .args(["server", "--quiet", "--address", &format!("127.0.0.1:{port}")])
-            .arg(folder.join("data"))
-            .envs([("MINIO_ROOT_USER", user), ("MINIO_ROOT_PASSWORD", password)])
-            .envs([("MINIO_BROWSER", "off"), ("MINIO_UPDATE", "off")])
-            .envs([
-                ("MINIO_NOTIFY_WEBHOOK_ENABLE_FARSHORE", "on"),
-                ("MINIO_NOTIFY_WEBHOOK_AUTH_TOKEN_FARSHORE", TOKEN),
-            ])
-            .env("MINIO_NOTIFY_WEBHOOK_ENDPOINT_FARSHORE", format!("http://{address}/"));
-        command
-    }
-}
-
-/// Has MinIO tell of what happens in a bucket.
-async fn notify(store: &S3Store, endpoint: &str) {
-    let (user, password) = keys();
-    let config = aws_sdk_s3::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new("us-east-1"))
-        .endpoint_url(endpoint)
-        .force_path_style(true)
-        .credentials_provider(SdkCredentials::new(user, password, None, None, "tests"));
-    let queue = QueueConfiguration::builder()
-        .queue_arn("arn:minio:sqs::FARSHORE:webhook")
-        .events(Event::S3ObjectCreated)
-        .events(Event::S3ObjectRemoved)
-        .build()
-        .unwrap();
-    let wanted = NotificationConfiguration::builder().queue_configurations(queue).build();
-    let set = aws_sdk_s3::Client::from_conf(config.build()).put_bucket_notification_configuration();
-    set.bucket(store.bucket()).notification_configuration(wanted).send().await.unwrap();
 }
 
 /// Waits until the target has an object, or has not; how long that took.
@@ -105,13 +61,13 @@ pub async fn post(address: SocketAddr, token: Option<&str>, body: &str) -> std::
 #[tokio::test]
 async fn c03_c16_a_worker_hears_of_changes_by_webhook_with_a_token_and_so_does_the_next_one() {
     let address = free_address();
-    let server = Process::start(minio(address)).await;
-    let target = stores::versity().await;
     let (user, password) = keys();
+    let server = Process::start(posting::minio(address, (&user, &password), TOKEN)).await;
+    let target = stores::versity().await;
     let config = S3Config::new(&server.endpoint, "shop", Credentials::fixed(&user, &password));
     let source = S3Store::new(config).unwrap();
     source.create_bucket().await.unwrap();
-    notify(&source, &server.endpoint).await;
+    posting::notify(&server.endpoint, (&user, &password), "shop").await;
     let mut setting = Setting::new(
         "worker-webhook",
         ((&source, server.endpoint.clone()), (&target, stores::endpoint("FARSHORE_TEST_VERSITY"))),
@@ -168,12 +124,6 @@ async fn c03_c16_a_worker_hears_of_changes_by_webhook_with_a_token_and_so_does_t
     }
 }
 
-fn moto(port: u16, _: &Path) -> Command {
-    let mut command = Command::new(stores::endpoint("FARSHORE_TEST_PYTHON"));
-    command.args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()]);
-    command
-}
-
 /// What S3 says of a new object.
 fn message(bucket: &str, key: &str) -> Value {
     json!({"Records": [{"eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "eventTime": jiff::Timestamp::now(),
@@ -182,7 +132,8 @@ fn message(bucket: &str, key: &str) -> Value {
 
 #[tokio::test]
 async fn c03_c16_a_worker_hears_of_changes_from_a_queue_and_goes_on_without_one_that_is_away() {
-    let server = Process::start(moto).await;
+    let server =
+        Process::start(|port, _| moto::command(&stores::endpoint("FARSHORE_TEST_PYTHON"), port)).await;
     let config = aws_sdk_sqs::Config::builder()
         .behavior_version(aws_sdk_sqs::config::BehaviorVersion::latest())
         .region(aws_sdk_sqs::config::Region::new("eu-west-1"))

@@ -14,6 +14,8 @@ mod history;
 mod killed;
 #[path = "../support/moto.rs"]
 mod moto;
+#[path = "../support/posting.rs"]
+mod posting;
 mod process;
 #[allow(dead_code, reason = "other tests need the rest")]
 #[path = "../support/proxy.rs"]

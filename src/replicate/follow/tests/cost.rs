@@ -2,14 +2,20 @@
 
 use super::*;
 
-#[tokio::test]
-async fn c05_a_bucket_of_some_pages_is_listed_page_by_page_and_no_more() {
-    let [source, target] = ["a", "b"].map(MemoryStore::new);
-    for key in 0..1600 {
-        for store in [&source, &target] {
+/// Two buckets that hold the same, in two pages each.
+fn two_pages() -> [MemoryStore; 2] {
+    ["a", "b"].map(|name| {
+        let store = MemoryStore::new(name);
+        for key in 0..1600 {
             store.seed(&format!("k{key:04}"), "v1", Timestamp::now());
         }
-    }
+        store
+    })
+}
+
+#[tokio::test]
+async fn c05_a_bucket_of_some_pages_is_listed_page_by_page_and_no_more() {
+    let [source, target] = two_pages();
     let mut run = start(source, target, None);
     run.until("compare", |compared| compared.counts.alike == 1600).await;
     let before = [&run.source, &run.target].map(|store| store.requests(Verb::List));
@@ -21,12 +27,7 @@ async fn c05_a_bucket_of_some_pages_is_listed_page_by_page_and_no_more() {
 
 #[tokio::test]
 async fn c05_the_next_shift_knows_how_many_objects_there_are_and_lists_them_once() {
-    let [source, target] = ["a", "b"].map(MemoryStore::new);
-    for key in 0..1600 {
-        for store in [&source, &target] {
-            store.seed(&format!("k{key:04}"), "v1", Timestamp::now());
-        }
-    }
+    let [source, target] = two_pages();
     let mut first = start(source.clone(), target.clone(), None);
     let known = first.until("compare", |compared| compared.counts.alike == 1600).await.memory;
     first.end().await;
