@@ -12,11 +12,15 @@ mod convergence;
 mod database_instance;
 mod feed;
 mod kept;
+mod moment;
 mod observed;
 mod quantity;
+mod recovery;
+mod recovery_drill;
 mod reference;
 mod region;
 mod served;
+mod via;
 
 pub use backup_sync_service::*;
 pub use bucket_replication_rule::*;
@@ -25,11 +29,15 @@ pub use convergence::*;
 pub use database_instance::*;
 pub use feed::*;
 pub use kept::*;
+pub use moment::Moment;
 pub use observed::*;
 pub use quantity::{ByteRate, HumanDuration};
+pub use recovery::*;
+pub use recovery_drill::*;
 pub use reference::*;
 pub use region::*;
 pub use served::{Measure, PlanEnded, Served};
+pub use via::*;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
@@ -62,5 +70,11 @@ pub const PURGE_FINALIZER: &str = "farshore.dev/purge";
 /// Every definition, in the order in which they are applied.
 #[must_use]
 pub fn definitions() -> Vec<CustomResourceDefinition> {
-    vec![Region::crd(), DatabaseInstance::crd(), BackupSyncService::crd(), BucketReplicationRule::crd()]
+    vec![
+        Region::crd(),
+        DatabaseInstance::crd(),
+        BackupSyncService::crd(),
+        BucketReplicationRule::crd(),
+        RecoveryDrill::crd(),
+    ]
 }

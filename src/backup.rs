@@ -5,9 +5,11 @@
 //! beside the copies; [`sync`] keeps a second bucket current; [`purge`] takes a copy away.
 
 pub mod catalog;
+pub mod detect;
 mod error;
 pub mod inspect;
 mod join;
+pub mod look;
 pub mod purge;
 pub mod reader;
 pub mod records;

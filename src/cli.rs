@@ -6,6 +6,7 @@ mod copy;
 mod crds;
 mod protected;
 mod telemetry;
+mod wal_get;
 mod watch;
 mod worker;
 
@@ -18,6 +19,8 @@ use tokio::runtime::Builder;
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("FARSHORE_COMMIT"), ")");
 /// What clap itself uses for wrong usage.
 const USAGE: u8 = 2;
+/// The same to a server in recovery, which would take a small number for the end of its log.
+const USAGE_IN_RECOVERY: u8 = 202;
 
 /// Keeps a second region ready: database backups, copied and proved restorable, as Kubernetes resources.
 #[derive(Debug, Parser)]
@@ -64,6 +67,8 @@ enum Command {
     Crds(crds::Flags),
     /// Lists what an uninstall would leave without its keeper, and fails if that is anything.
     Protected(protected::Flags),
+    /// Brings a file of PostgreSQL's log to a recovering server: its `restore_command`.
+    WalGet(wal_get::Flags),
     /// Prints a completion script for a shell.
     Completions {
         /// The shell.
@@ -77,9 +82,13 @@ pub enum Error {
     #[error(transparent)]
     Backup(#[from] crate::backup::Error),
     #[error(transparent)]
+    Restore(#[from] crate::restore::Error),
+    #[error(transparent)]
     Replicate(#[from] crate::replicate::Error),
     #[error(transparent)]
     Follow(crate::replicate::follow::Error),
+    #[error(transparent)]
+    AtStep(#[from] crate::restore::AtStep),
     #[error(transparent)]
     Store(#[from] crate::store::Error),
     #[error(transparent)]
@@ -110,7 +119,7 @@ pub fn run() -> ExitCode {
         Err(error) => {
             // Help and version come this way, too. A closed pipe is no reason to complain.
             let printed = error.print();
-            return ExitCode::from(if error.use_stderr() || printed.is_err() { USAGE } else { 0 });
+            return ExitCode::from(if error.use_stderr() || printed.is_err() { usage() } else { 0 });
         }
     };
     telemetry::start(&cli.log, &cli.command);
@@ -128,6 +137,12 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// The exit code for wrong usage.
+fn usage() -> u8 {
+    let recovery = std::env::args().any(|argument| argument == "wal-get");
+    if recovery { USAGE_IN_RECOVERY } else { USAGE }
+}
+
 fn dispatch(command: Command) -> Result<ExitCode, Error> {
     match command {
         Command::Controller(flags) => block_on(controller::run(*flags)),
@@ -136,6 +151,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Error> {
         Command::Copy(flags) => block_on(copy::copy(*flags)),
         Command::Compare(flags) => block_on(copy::compare(*flags)),
         Command::Crds(flags) => crds::run(&flags),
+        Command::WalGet(flags) => block_on(async { Ok(wal_get::run(flags).await) }),
         Command::Protected(flags) => block_on(protected::run(flags)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "farshore", &mut std::io::stdout());

@@ -31,6 +31,7 @@ mod backoff;
 mod breaker;
 mod changes;
 mod context;
+mod drill;
 mod error;
 mod events;
 mod instance;

@@ -5,6 +5,7 @@ mod claim;
 mod eligibility;
 mod objection;
 mod place;
+mod recovery;
 mod regions;
 mod replication;
 
@@ -13,6 +14,7 @@ pub use claim::Claim;
 pub use eligibility::eligibility;
 pub use objection::Objection;
 pub use place::{Place, host_of};
+pub use recovery::judge_recovery;
 pub use replication::{PairClaim, RuleFacts, has_opposite, judge_rule, stays};
 
 use crate::api::{DatabaseInstance, DeclaredState, InstancePhase};
@@ -21,6 +23,9 @@ use crate::api::{DatabaseInstance, DeclaredState, InstancePhase};
 /// `None`: it has an endpoint that was not asked yet.
 #[must_use]
 pub fn instance_phase(instance: &DatabaseInstance) -> Option<InstancePhase> {
+    if instance.spec.bootstrap.is_some() {
+        return instance.status.as_ref()?.phase;
+    }
     if instance.spec.endpoint.is_none() {
         return Some(match instance.spec.declared_state {
             DeclaredState::Running => InstancePhase::Running,

@@ -35,6 +35,16 @@ pub const RECEIVER_TOKEN_DIR: &str = "/var/run/farshore/receiver";
 pub const RECEIVER_TOKEN_KEY: &str = "token";
 /// Where the credentials for the queue are mounted.
 pub const QUEUE_CREDENTIALS_DIR: &str = "/var/run/farshore/queue";
+/// Where the Secret with the new instance's account is mounted.
+pub const ADMIN_CREDENTIALS_DIR: &str = "/var/run/farshore/admin";
+/// Where the Secret that opens encrypted backups is mounted.
+pub const DECRYPTION_DIR: &str = "/var/run/farshore/decryption";
+/// Where the new instance's volume is mounted.
+pub const VOLUME_DIR: &str = "/var/lib/farshore";
+/// Where a pod with the database's image finds our program.
+pub const PROGRAM_DIR: &str = "/var/run/farshore/bin";
+/// A folder of the pod alone.
+pub const WORK_DIR: &str = "/tmp";
 /// Port at which the worker receives what the source store tells.
 pub const RECEIVER_PORT: u16 = 8082;
 /// Port of the worker's `/healthz` and `/readyz`.
@@ -127,6 +137,39 @@ pub enum Work {
     Replicate(Box<ReplicateTask>),
     /// Copy one range of what a bucket held before.
     Migrate(Box<MigrateTask>),
+    /// Work out what a restore reads.
+    Plan(Box<RestoreTask>),
+    /// Restore an instance.
+    Restore(Box<RestoreTask>),
+}
+
+/// Plan a restore from a copy of backups, or carry it out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RestoreTask {
+    /// The copy; what its layout is stands in its own records.
+    pub target: StoreLocation,
+    /// Number of the attempt: another one is another task.
+    pub attempt: u32,
+    pub engine: crate::api::Engine,
+    /// `None`: the latest that there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_point: Option<Timestamp>,
+    /// What the moment needs is held from pruning: what follows is a restore, not only a plan.
+    pub hold: bool,
+    /// For the server.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub arguments: Vec<String>,
+    pub server_id: u32,
+    /// Queries that are asked of the restored instance.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<String>,
+    /// The database checks all its tables; the answer comes last.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub check_tables: bool,
+    /// Name of the Secret that opens encrypted backups, where one was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decryption: Option<String>,
 }
 
 /// Keep a copy of a backup set current.
@@ -155,10 +198,26 @@ pub struct SyncTask {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "name")]
 pub enum TaskFormat {
+    /// Whichever one can be told of the engine's.
+    Detected,
     MariaDBOperator,
     WalGMySQL,
+    WalGMongoDB,
     PerconaMongoDB,
-    Files { full: String, incremental: Option<String> },
+    WalGSQLServer,
+    SqlServer {
+        pattern: Option<String>,
+        utc_offset_seconds: i32,
+        ignore: Vec<String>,
+    },
+    PerconaXtraDB,
+    Barman,
+    WalGPostgres,
+    PgBackRest,
+    Files {
+        full: String,
+        incremental: Option<String>,
+    },
 }
 
 /// A Job a cycle, or a shift.

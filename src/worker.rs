@@ -13,6 +13,7 @@ mod position;
 mod purge;
 mod replicate;
 pub mod report;
+mod restore;
 mod run;
 mod stores;
 mod sync;
@@ -55,6 +56,14 @@ pub struct Mounts {
     /// The token of the messages that are received.
     pub receiver: PathBuf,
     pub queue: PathBuf,
+    /// The account of a new instance.
+    pub admin: PathBuf,
+    /// What opens encrypted backups.
+    pub decryption: PathBuf,
+    /// The volume of a new instance.
+    pub volume: PathBuf,
+    /// Small files of this pod.
+    pub work: PathBuf,
 }
 
 impl Default for Mounts {
@@ -65,6 +74,10 @@ impl Default for Mounts {
             instance: task::INSTANCE_CREDENTIALS_DIR.into(),
             receiver: task::RECEIVER_TOKEN_DIR.into(),
             queue: task::QUEUE_CREDENTIALS_DIR.into(),
+            admin: task::ADMIN_CREDENTIALS_DIR.into(),
+            decryption: task::DECRYPTION_DIR.into(),
+            volume: task::VOLUME_DIR.into(),
+            work: task::WORK_DIR.into(),
         }
     }
 }
@@ -88,6 +101,8 @@ async fn work(start: &Start) -> Result<(), Error> {
         Work::Sync(work) => Box::pin(sync::run(start, &task, work)).await,
         Work::Purge(work) => purge::run(start, work).await,
         Work::Replicate(work) => Box::pin(replicate::run(start, &task, work)).await,
+        Work::Plan(work) => Box::pin(restore::plan(start, &task, work)).await,
+        Work::Restore(work) => Box::pin(restore::restore(start, &task, work)).await,
         Work::Migrate(work) => {
             let done = Box::pin(migrate::run(start, work)).await?;
             leave_last_words(&start.termination_log, &done);

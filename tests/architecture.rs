@@ -8,7 +8,7 @@ use std::{
 };
 
 /// A room and the rooms that it may use.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("main", &["*"]),
     ("cli", &["*"]),
     ("api", &[]),
@@ -18,11 +18,13 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("store", &[]),
     ("replicate", &["store"]),
     ("backup", &["store", "replicate"]),
-    ("worker", &["api", "task", "store", "replicate", "backup"]),
+    ("mongo", &[]),
+    ("restore", &["store", "backup", "mongo"]),
+    ("worker", &["api", "task", "store", "replicate", "backup", "restore"]),
 ];
 
 /// Rooms that know no Kubernetes.
-const WITHOUT_KUBERNETES: [&str; 3] = ["store", "replicate", "backup"];
+const WITHOUT_KUBERNETES: [&str; 5] = ["store", "replicate", "backup", "mongo", "restore"];
 
 /// A file that needs more lines than this, its tests aside, holds more than one thing.
 const LINES: usize = 450;

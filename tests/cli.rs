@@ -59,7 +59,9 @@ fn each_command_tells_its_flags() {
         ("worker", &["sync", "purge"]),
         ("worker sync", &["--task", "--task-hash", "--run-id", "--source-credentials", "--termination-log"]),
         ("worker purge", &["--task", "--task-hash", "--run-id", "--target-credentials", "--health-address"]),
-        ("backup", &["inspect", "purge"]),
+        ("backup", &["inspect", "plan", "extract", "purge", "restore-mongodb"]),
+        ("backup extract", &["<S3-URL>", "--into", "--at", "--format", "--endpoint", "increment-1"]),
+        ("backup restore-mongodb", &["<S3-URL>", "--at", "--endpoint", "FARSHORE_MONGODB_URI"]),
         ("backup inspect", &["<S3-URL>", "--format", "--at", "--output", "--endpoint", "--credentials-dir"]),
         ("backup purge", &["<S3-URL>", "--source", "--source-endpoint", "--yes", "--output", "--ca-bundle"]),
         ("crds", &["--dir"]),
@@ -97,11 +99,11 @@ fn completions_are_there_for_the_common_shells() {
 #[test]
 fn definitions_are_printed_or_written() {
     let printed = farshore(&["crds"], &[]).out;
-    assert_eq!(printed.matches("kind: CustomResourceDefinition").count(), 4);
+    assert_eq!(printed.matches("kind: CustomResourceDefinition").count(), 5);
     let folder = TempDir::new().unwrap();
     let below = folder.path().join("new");
     assert_eq!(farshore(&["crds", "--dir", below.to_str().unwrap()], &[]).code, Some(0));
-    assert_eq!(std::fs::read_dir(&below).unwrap().count(), 4);
+    assert_eq!(std::fs::read_dir(&below).unwrap().count(), 5);
     let failed = farshore(&["crds", "--dir", "/proc/nowhere"], &[]);
     assert_eq!(failed.code, Some(1));
     assert!(failed.err.contains("/proc/nowhere"), "{}", failed.err);
@@ -121,10 +123,11 @@ fn wrong_usage_ends_with_2_and_names_the_argument() {
         ("worker copy", "copy"),
         ("backup inspect", "<S3-URL>"),
         ("backup inspect s3://b --format pbm", "--endpoint"),
-        ("backup inspect s3://b --endpoint http://x", "--format"),
+        ("backup inspect s3://b --endpoint http://x --format sqlserver", "--utc-offset"),
         ("backup inspect s3://b --endpoint http://x --format tar", "--format"),
         ("backup inspect s3://b --endpoint http://x --format files", "--full"),
         ("backup inspect s3://b --endpoint http://x --format pbm --output xml", "--output"),
+        ("backup extract s3://b --endpoint http://x", "--into"),
         ("backup purge s3://b --endpoint http://x --source s3://a", "--source-endpoint"),
     ] {
         let args: Vec<_> = line.split_whitespace().collect();
@@ -208,7 +211,8 @@ async fn copied() -> MemoryStore {
     let mut facts = Vec::new();
     for (key, body) in [("base.xb", "a base"), ("log.000001", "a log")] {
         let (key, etag) = (key.to_owned(), ETag("tag".into()));
-        let object = Object { key, stored_as: None, size: body.len() as u64, etag, modified: now };
+        let object =
+            Object { key, stored_as: None, stored_etag: None, size: body.len() as u64, etag, modified: now };
         facts.push((object.key.clone(), Fact::Stored(Stored::of(&object, None))));
         bucket.seed(&format!("f/{}", object.key), body, now);
     }
@@ -440,4 +444,35 @@ fn b11_a_long_purge_answers_its_probes_and_ends_when_asked_to() {
     assert_eq!(code, Some(15), "it ends by itself, not by the signal");
     let words = std::fs::read_to_string(&log).unwrap();
     says(&serde_json::from_str(&words).unwrap(), "Terminated", &["stopped"]);
+}
+
+#[test]
+fn b08_a_server_in_recovery_takes_only_a_file_that_is_not_there_for_the_end_of_its_log() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let archive = json!({
+        // Nobody listens there.
+        "address": {"endpoint": "http://127.0.0.1:1", "signingRegion": "east", "bucket": "dr", "prefix": "",
+            "credentials": path("keys")},
+        "index": path("index"),
+        "spool": path("spool"),
+    });
+    std::fs::write(path("archive.json"), archive.to_string()).unwrap();
+    std::fs::write(path("index"), "00000001000000000000000A\t10\twals/00000001000000000000000A.gz\n")
+        .unwrap();
+    let get =
+        |name: &str| farshore(&["wal-get", "--archive", &path("archive.json"), name, &path("log")], &[]).code;
+    assert_eq!(get("00000002.history"), Some(1), "no such file: the log ends");
+    assert_eq!(get("00000001000000000000000A"), Some(200), "it should be there: the server must stop");
+    let farshore = |args: &[&str]| farshore(args, &[]).code;
+    assert_eq!(farshore(&["wal-get", "--archive", &path("none.json"), "A", &path("log")]), Some(200));
+    assert_eq!(farshore(&["wal-get", "--nonsense"]), Some(202));
+}
+
+#[test]
+fn b08_a_restore_takes_the_new_instances_address_from_the_environment_alone() {
+    let args = ["backup", "restore-mongodb", "s3://b/o", "--endpoint", "http://127.0.0.1:1"];
+    let run = farshore(&args, &KEYS);
+    assert_ne!(run.code, Some(0));
+    assert!(run.err.contains("FARSHORE_MONGODB_URI is not set"), "{}", run.err);
 }

@@ -2,7 +2,7 @@
 # Builds images from the Dockerfiles in dev/images with buildah, keeps them as archives named by
 # the hash of what went in, and loads them into the cluster's containerd.
 
-IMAGES='pause coredns minio mariadb farshore'
+IMAGES='pause coredns minio mariadb postgres farshore'
 BASE_IMAGE=localhost/debian:bookworm
 ARCHIVES=$CACHE/images
 

@@ -2,7 +2,8 @@
 # Which tools are built from source, at which version, and how. Go modules have a go.mod and go.sum of
 # their own under dev/tools, so that the checksums of all their sources are pinned; a Rust program comes
 # with its own Cargo.lock, and its version stands in dev/tools/NAME/version. What tests in Python need is
-# installed in the same way, from a requirements.txt with checksums.
+# installed in the same way, from a requirements.txt with checksums. MySQL is unpacked from Debian sid's packages, which
+# apt checks; its version is checked when it is there.
 
 # The version is the one that the tool's go.mod requires: written once.
 tool_version() { # NAME
@@ -17,12 +18,12 @@ tool_version() { # NAME
     toxiproxy) module=github.com/Shopify/toxiproxy/v2 ;;
     rclone) module=github.com/rclone/rclone ;;
     mc) module=github.com/minio/mc ;;
-    s3sync)
+    s3sync | mysql)
       cat "$DEV/tools/$1/version"
       return
       ;;
-    python)
-      sha256sum "$DEV/tools/python/requirements.txt" | cut -c1-12
+    python | barman)
+      sha256sum "$DEV/tools/$1/requirements.txt" | cut -c1-12
       return
       ;;
     *) die "no tool is called '$1'" "tools: $TOOLS $PEERS" ;;
@@ -31,7 +32,7 @@ tool_version() { # NAME
     "$DEV/tools/$1/go.mod"
 }
 
-TOOLS='kubernetes etcd coredns helm minio versitygw toxiproxy python'
+TOOLS='kubernetes etcd coredns helm minio versitygw toxiproxy python barman mysql'
 # What Farshore is measured beside: nothing but `make bench` needs them.
 PEERS='s3sync rclone mc'
 
@@ -95,14 +96,44 @@ cargo_build() { # NAME DIRECTORY
 }
 
 # An environment of its own: nothing of the machine's Python is used, and nothing is added to it.
-python_install() { # DIRECTORY
-  python3 -m venv "$1"
-  "$1/bin/python" -m pip install -q --disable-pip-version-check --require-hashes \
-    -r "$DEV/tools/python/requirements.txt"
+python_install() { # NAME DIRECTORY
+  python3 -m venv "$2"
+  "$2/bin/python" -m pip install -q --disable-pip-version-check --require-hashes \
+    -r "$DEV/tools/$1/requirements.txt"
+}
+
+# Packages that are unpacked and never installed: of them only what the programs need is kept.
+mysql_unpack() { # DIRECTORY
+  local part keep=() version
+  version=$(tool_version mysql)
+  mmdebstrap --variant=extract --aptopt='Acquire::Check-Valid-Until "false"' --include=mysql-server sid "$1/all"
+  cd "$1/all"
+  for part in usr/sbin/mysqld usr/bin/mysql{,binlog,dump} usr/share/mysql/{english,charsets} \
+    usr/lib/mysql usr/lib/*-linux-gnu*; do
+    [[ ! -e $part ]] || keep+=("$part")
+  done
+  mkdir "$1/root"
+  cp -a --parents "${keep[@]}" "$1/root"
+  rm -rf "$1/all"
+  for part in mysqld mysql mysqlbinlog mysqldump; do
+    cp "$DEV/tools/mysql/run" "$1/$part"
+  done
+  "$1/mysqld" --no-defaults --version | grep -q "Ver $version\." ||
+    die "Debian sid has another MySQL than $version" "write its version to dev/tools/mysql/version"
 }
 
 require_builder() { # NAME
-  if [[ $1 == python ]]; then
+  if [[ $1 == mysql ]]; then
+    command -v mmdebstrap >/dev/null && return
+    if ((EUID != 0)) || ! command -v apt-get >/dev/null; then
+      die "mmdebstrap is needed for tests with MySQL" "install mmdebstrap"
+    fi
+    step "install mmdebstrap" apt_install mmdebstrap
+    return
+  fi
+  if [[ $1 == python || $1 == barman ]]; then
+    # Barman's client library for PostgreSQL is built from source.
+    [[ $1 == python ]] || require_packages pg_config:libpq-dev python3-config:python3-dev gcc:gcc
     python3 -c 'import ensurepip, venv' 2>/dev/null && return
     if ((EUID != 0)) || ! command -v apt-get >/dev/null; then
       die "Python 3.11 or later, with venv, is needed for tests in Python" "install python3-venv"
@@ -131,8 +162,9 @@ build_tool() { # NAME
   (
     set -e
     case $name in
-      python) python_install "$dir.part" ;;
+      python | barman) python_install "$name" "$dir.part" ;;
       s3sync) cargo_build "$name" "$dir.part" ;;
+      mysql) mysql_unpack "$dir.part" ;;
       *) go_build "$name" "$dir.part" ;;
     esac
   )

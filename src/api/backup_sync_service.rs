@@ -10,7 +10,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ByteRate, Credentials, Cycle, CycleProgress, HumanDuration, LocalReference, Observed, Served};
+use super::{
+    ByteRate, Credentials, Cycle, CycleProgress, HumanDuration, LocalReference, Moment, Observed, Served,
+};
 
 /// Keeps full and incremental backups of an instance in a second region, and says which moments can be restored from there alone.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -215,14 +217,14 @@ pub struct BackupSyncServiceStatus {
     pub phase: Option<ServicePhase>,
     /// Newest moment that can be restored from the target alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub latest_data_time_point: Option<Time>,
+    pub latest_data_time_point: Option<Moment>,
     /// `Proved` by an unbroken chain of logs, or `Estimated` where the format can't prove it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_point_basis: Option<TimePointBasis>,
     /// Later than `latestDataTimePoint` while the source's engine confirms that its log stands still:
     /// nothing was written up to this moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub covered_until: Option<Time>,
+    pub covered_until: Option<Moment>,
     /// Every moment within one of these can be restored, both ends included, oldest first. A hole in
     /// the logs splits a window. At most the newest 32 are listed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -230,7 +232,7 @@ pub struct BackupSyncServiceStatus {
     pub recovery_windows: Vec<RecoveryWindow>,
     /// Newest moment that could be restored from the source's own bucket: tells a late source from a late copy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source_latest_time: Option<Time>,
+    pub source_latest_time: Option<Moment>,
     /// What lies at the target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backups: Option<BackupCounts>,
@@ -240,6 +242,9 @@ pub struct BackupSyncServiceStatus {
     /// When the last cycle that succeeded ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_sync_time: Option<Time>,
+    /// When a drill last restored an instance from this copy, and all its checks were good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_proved: Option<LastProved>,
     /// The last request of `farshore.dev/run-requested` that was honoured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_run_request: Option<RunRequest>,
@@ -291,9 +296,9 @@ pub enum TimePointBasis {
 #[serde(rename_all = "camelCase")]
 pub struct RecoveryWindow {
     /// First moment.
-    pub from: Time,
+    pub from: Moment,
     /// Last moment.
-    pub to: Time,
+    pub to: Moment,
 }
 
 /// What lies at the target.
@@ -329,6 +334,21 @@ pub struct RunRequest {
     /// When a cycle that began after the request ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Time>,
+}
+
+/// The last proof that a copy can be restored (`B15`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LastProved {
+    /// When the drill ended.
+    pub at: Time,
+    /// The moment that was restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_point: Option<Moment>,
+    /// How long it took.
+    pub duration: String,
+    /// Name of the `RecoveryDrill`.
+    pub drill: String,
 }
 
 /// The source that a service was accepted for.

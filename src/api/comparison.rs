@@ -99,11 +99,13 @@ impl Measure for Comparison {
     }
 
     fn dated_as(self, earlier: &Self) -> Self {
-        let dealt = told_anew(Some(&earlier.dealt_with_until), Some(self.dealt_with_until.clone()));
+        let synced = |told: &Self| told.synced_until.as_ref().map(|time| time.0);
+        let synced = told_anew(synced(earlier), synced(&self));
+        let dealt = told_anew(Some(earlier.dealt_with_until.0), Some(self.dealt_with_until.0)).map(Time);
         Self {
             started_at: earlier.started_at.clone(),
             completed_at: earlier.completed_at.clone(),
-            synced_until: told_anew(earlier.synced_until.as_ref(), self.synced_until),
+            synced_until: synced.map(Time),
             dealt_with_until: dealt.unwrap_or(self.dealt_with_until),
             convergence: self
                 .convergence

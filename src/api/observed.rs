@@ -6,7 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BackupCounts, Measure, RecoveryWindow, TimePointBasis, Usage};
+use super::{BackupCounts, Measure, Moment, RecoveryWindow, TimePointBasis, Usage};
 
 /// What the id of a run begins with, up to a `-`: when it was started.
 pub const RUN_STAMP: &str = "%Y%m%dT%H%M%SZ";
@@ -16,9 +16,9 @@ const NEWS: SignedDuration = SignedDuration::from_mins(1);
 
 /// The moment to tell: the earlier one while the later one is no news.
 #[must_use]
-pub(super) fn told_anew(earlier: Option<&Time>, now: Option<Time>) -> Option<Time> {
+pub(super) fn told_anew(earlier: Option<Timestamp>, now: Option<Timestamp>) -> Option<Timestamp> {
     match (earlier, now) {
-        (Some(before), Some(now)) if now.0.duration_since(before.0) < NEWS => Some(before.clone()),
+        (Some(before), Some(now)) if now.duration_since(before) < NEWS => Some(before),
         (_, now) => now,
     }
 }
@@ -74,7 +74,7 @@ pub struct Cycle {
     pub completed_at: Time,
     /// Newest moment restorable from the target alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub latest_data_time_point: Option<Time>,
+    pub latest_data_time_point: Option<Moment>,
     /// How far it can be believed.
     pub basis: TimePointBasis,
     /// Windows, oldest first, the newest 32.
@@ -87,10 +87,10 @@ pub struct Cycle {
     pub gaps: Vec<String>,
     /// Newest moment restorable from the source's own bucket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source_latest_time: Option<Time>,
+    pub source_latest_time: Option<Moment>,
     /// Moment up to which the engine confirmed that nothing more was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub covered_until: Option<Time>,
+    pub covered_until: Option<Moment>,
     /// Why the engine could not be asked, where it should have been.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine_unasked: Option<String>,
@@ -112,7 +112,11 @@ impl Measure for Cycle {
             started_at: earlier.started_at.clone(),
             completed_at: earlier.completed_at.clone(),
             // The RPO is measured by it.
-            covered_until: told_anew(earlier.covered_until.as_ref(), self.covered_until),
+            covered_until: told_anew(
+                earlier.covered_until.map(|moment| moment.0),
+                self.covered_until.map(|moment| moment.0),
+            )
+            .map(Moment),
             ..self
         }
     }

@@ -22,3 +22,14 @@ pub struct Credentials {
     /// The controller never reads it: it is mounted into the worker's pod.
     pub secret_ref: LocalReference,
 }
+
+/// Opens backups that their tool encrypted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Decryption {
+    /// Secret in the same namespace. For a repository of pgBackRest it holds `passphrase`: what the source's
+    /// pgBackRest has as `repo1-cipher-pass`, which is understood as a name of the key, too. Whoever writes this
+    /// reference must be allowed to read the Secret. The controller never reads it: it is mounted into the pod that
+    /// restores, and into no other.
+    pub secret_ref: LocalReference,
+}

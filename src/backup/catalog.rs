@@ -8,15 +8,28 @@
 
 pub mod binlog;
 pub mod decode;
+pub mod dump;
 pub mod gtid;
+pub mod mssql;
+pub mod wal;
 pub mod xbstream;
 
+mod archive;
+mod barman;
+mod basebackups;
 mod files;
 mod logs;
 mod mariadb;
 mod model;
+mod oplog;
 mod pbm;
+mod pgbackrest;
+mod pxc;
+pub mod sqlserver;
 mod walg;
+pub mod walg_mongo;
+mod walg_postgres;
+mod walg_sqlserver;
 
 use std::collections::{HashMap, HashSet};
 
@@ -27,7 +40,9 @@ use serde::{Deserialize, Serialize};
 use super::Result;
 use crate::store::ETag;
 use binlog::{Head, Tail};
+use gtid::Gtids;
 pub use model::*;
+use wal::Commits;
 use xbstream::BackupInfo;
 
 /// A backup tool's layout.
@@ -37,8 +52,22 @@ pub enum Format {
     MariaDBOperator,
     /// WAL-G for MySQL and MariaDB.
     WalGMySQL,
+    /// WAL-G for MongoDB.
+    WalGMongoDB,
     /// Percona Backup for MongoDB.
     PerconaMongoDB,
+    /// WAL-G for SQL Server.
+    WalGSQLServer,
+    /// SQL Server's own files, as a script names them.
+    SqlServer(sqlserver::Names),
+    /// The operator of Percona `XtraDB` Cluster.
+    PerconaXtraDB,
+    /// Barman's cloud layout, as CloudNativePG writes it too.
+    Barman,
+    /// WAL-G for PostgreSQL.
+    WalGPostgres,
+    /// pgBackRest.
+    PgBackRest,
     /// Any tool: files matching a pattern are full or incremental backups; nothing is proved.
     Files { full: String, incremental: Option<String> },
 }
@@ -47,14 +76,46 @@ impl Format {
     /// An adapter that has seen nothing yet.
     ///
     /// # Errors
-    /// [`BadPattern`](super::Error::BadPattern) when a pattern of [`Format::Files`] is not a regular expression.
+    /// [`BadPattern`](super::Error::BadPattern) when a pattern is not a regular expression, or lacks a group.
     pub fn adapter(&self) -> Result<Box<dyn Adapter>> {
         Ok(match self {
             Self::MariaDBOperator => Box::new(mariadb::MariaDbOperator::default()),
             Self::WalGMySQL => Box::new(walg::WalG::default()),
+            Self::WalGMongoDB => Box::new(walg_mongo::WalGMongo::default()),
             Self::PerconaMongoDB => Box::new(pbm::Pbm::default()),
+            Self::WalGSQLServer => Box::new(walg_sqlserver::WalGSqlServer::default()),
+            Self::SqlServer(names) => Box::new(sqlserver::SqlServer::new(names)?),
+            Self::PerconaXtraDB => Box::new(pxc::Pxc::default()),
+            Self::Barman => Box::new(barman::Barman::default()),
+            Self::WalGPostgres => Box::new(walg_postgres::WalGPostgres::default()),
+            Self::PgBackRest => Box::new(pgbackrest::PgBackRest::default()),
             Self::Files { full, incremental } => Box::new(files::Files::new(full, incremental.as_deref())?),
         })
+    }
+
+    /// Its name, as the API spells it; WAL-G's with the engine.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::MariaDBOperator => "MariaDBOperator",
+            Self::WalGMySQL => "WALG (MySQL)",
+            Self::WalGMongoDB => "WALG (MongoDB)",
+            Self::WalGSQLServer => "WALG (SQLServer)",
+            Self::WalGPostgres => "WALG (PostgreSQL)",
+            Self::PerconaMongoDB => "PBM",
+            Self::Barman => "Barman",
+            Self::PgBackRest => "PgBackRest",
+            Self::PerconaXtraDB => "PXC",
+            Self::SqlServer(_) => "SQLServer",
+            Self::Files { .. } => "Files",
+        }
+    }
+
+    /// True where a copy begun in one format can be gone on with in the other: how names are read may change,
+    /// and which databases count.
+    #[must_use]
+    pub fn goes_on_as(&self, other: &Self) -> bool {
+        self == other || matches!((self, other), (Self::SqlServer(_), Self::SqlServer(_)))
     }
 
     /// True where the tool's own restore goes by the time of a log's last write, so that logs must be
@@ -62,6 +123,12 @@ impl Format {
     #[must_use]
     pub fn logs_in_order(&self) -> bool {
         matches!(self, Self::WalGMySQL)
+    }
+
+    /// False where only the tool itself may delete: its index would name what is gone.
+    #[must_use]
+    pub fn prunable(&self) -> bool {
+        !matches!(self, Self::PgBackRest)
     }
 }
 
@@ -131,12 +198,26 @@ pub enum What {
     BinlogHead,
     /// A binlog's tail: all of it, unpacked once.
     BinlogTail,
+    /// The header of SQL Server's backup, in a small file beside it.
+    BackupHeader,
+    /// The index of one of WAL-G's blobs.
+    BlobIndex,
+    /// A file that holds a set of GTIDs.
+    GtidSet,
     /// What a base says about itself: all of it, unpacked once.
     BackupInfo,
+    /// Whether a base is a dump, and what its head says: its first bytes.
+    DumpHead,
+    /// The first bytes of a file (at most [`START`]).
+    Start,
+    /// When transactions in a segment of PostgreSQL's log were committed: all of it, unpacked once.
+    WalCommits,
 }
 
 /// A larger file is not one of a tool's small ones.
 pub const MAX_FILE: u64 = 4 << 20;
+/// What is read of a file whose beginning says enough.
+pub const START: u64 = 32 << 10;
 
 /// What looking showed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -147,6 +228,12 @@ pub enum Answer {
     Head(Head),
     Tail(Tail),
     Info(BackupInfo),
+    /// `None`: the base is no dump.
+    Dump(Option<dump::Head>),
+    BackupHeader(Box<mssql::Header>),
+    Blob(mssql::Blob),
+    Gtids(Gtids),
+    Commits(Commits),
     /// It is not what its name says; kept, since it will not change.
     Unreadable(String),
     /// It went away meanwhile.
@@ -221,12 +308,12 @@ impl Answer {
     /// True when the same bytes give the same answer, whoever looks.
     #[must_use]
     pub fn lasts(&self) -> bool {
-        matches!(self, Self::Head(_) | Self::Tail(_) | Self::Info(_) | Self::Unreadable(_))
+        !matches!(self, Self::Whole(_) | Self::Gone | Self::Withheld)
     }
 }
 
-/// A binlog that a server closed in second S holds every transaction up to the second before: another
-/// one may have been committed in S, in the next file.
+/// A log that ends in second S holds every transaction up to the second before: another one may have been
+/// committed in S, in the next file.
 pub(crate) fn before(closed: Timestamp) -> Timestamp {
     closed.checked_sub(SignedDuration::from_secs(1)).unwrap_or(closed)
 }

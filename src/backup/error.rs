@@ -27,6 +27,12 @@ pub enum Error {
     /// A pattern of the `Files` format is not a regular expression.
     #[error("pattern `{pattern}` is not a regular expression: {cause}")]
     BadPattern { pattern: String, cause: String },
+    /// Nothing of the source belongs to the format that was named, and something to another one.
+    #[error("s3://{bucket}/{prefix}: {cause}")]
+    WrongFormat { bucket: String, prefix: String, cause: String },
+    /// No format was named, and none can be told.
+    #[error("s3://{bucket}/{prefix}: no format is named, and it can't be told: {cause}; name the format")]
+    UnknownFormat { bucket: String, prefix: String, cause: String },
     /// No progress was made for too long.
     #[error("no progress for {0:?}")]
     Stuck(std::time::Duration),
@@ -42,6 +48,8 @@ impl Error {
             Self::SamePlace(_) => "SamePlace",
             Self::BadRecord { .. } => "BadRecord",
             Self::BadPattern { .. } => "BadPattern",
+            Self::WrongFormat { .. } => "WrongFormat",
+            Self::UnknownFormat { .. } => "UnknownFormat",
             Self::Stuck(_) => "Stuck",
         }
     }
@@ -54,8 +62,10 @@ impl Error {
             Self::PrefixTaken { .. }
             | Self::SamePlace(_)
             | Self::BadRecord { .. }
-            | Self::BadPattern { .. } => true,
-            Self::Stuck(_) => false,
+            | Self::BadPattern { .. }
+            | Self::WrongFormat { .. } => true,
+            // The first backup may still come.
+            Self::UnknownFormat { .. } | Self::Stuck(_) => false,
         }
     }
 
@@ -64,6 +74,7 @@ impl Error {
     pub fn side(&self) -> Option<Side> {
         match self {
             Self::Store { side, .. } => Some(*side),
+            Self::WrongFormat { .. } | Self::UnknownFormat { .. } => Some(Side::Source),
             Self::PrefixTaken { .. } | Self::BadRecord { .. } => Some(Side::Target),
             Self::SamePlace(_) | Self::BadPattern { .. } | Self::Stuck(_) => None,
         }

@@ -7,14 +7,13 @@ use serde::Serialize;
 
 use super::{
     Result,
-    catalog::{Answers, BaseKind, Catalog, Format, Mark, Unknown, Warning},
-    join::{Join, Root},
-    reader::{Depth, Reader},
-    records::{Manifest, Service, read_service},
-    sync::Place,
+    catalog::{BaseKind, Catalog, Format, Mark, Unknown, Warning},
+    look::{Look, look},
+    reader::Depth,
+    records::Service,
     window::{Basis, Gap, Timeline, Window, timeline},
 };
-use crate::store::{ObjectStore, Side};
+use crate::store::ObjectStore;
 
 /// Logs are read to their end, bases for their position, up to these sizes; beyond, the careful answer.
 const DEPTH: Depth = Depth { log_bytes: 1 << 30, base_bytes: 256 << 20 };
@@ -65,7 +64,7 @@ pub struct LogRow {
     pub from: Timestamp,
     pub to: Timestamp,
     pub bytes: u64,
-    /// Where the log stands after it: GTIDs, or seconds and increment of an oplog.
+    /// Where the log stands after it: GTIDs, seconds and increment of an oplog, or an LSN.
     pub end: Option<String>,
     /// Relative to the prefix.
     pub key: String,
@@ -101,40 +100,13 @@ pub async fn inspect(
     at: Option<Timestamp>,
 ) -> Result<Inspection> {
     let bucket = store.bucket().to_owned();
-    let place = Place { endpoint: String::new(), bucket: bucket.clone(), prefix: prefix.to_owned() };
-    let service = read_service(&*store, &place).await?;
-    // A copy's objects are seen through its manifest: their times are the source's.
-    let side = if service.is_some() { Side::Target } else { Side::Source };
-    let root = Root { store: Arc::clone(&store), prefix: prefix.to_owned(), side };
-    let manifest = Manifest::new(Arc::clone(&store), prefix, true);
-    let (mut adapter, mut answers) = (format.adapter()?, Answers::default());
-    let mut foreign = Unknown::default();
-    let mut join = Join::open(None, &root, &manifest, "").await?;
-    while let Some(row) = join.next().await? {
-        for (etag, learned) in row.record.iter().flat_map(|record| &record.learned) {
-            for (what, answer) in learned {
-                answers.recall(&row.key, etag, *what, answer.clone());
-            }
-        }
-        match (&row.target, row.stored()) {
-            (Some(object), _) if service.is_none() => adapter.see(object),
-            (Some(_), Some(stored)) => adapter.see(&stored.object(&row.key)),
-            (Some(object), None) => foreign.add(&row.key, object.size),
-            (None, Some(stored)) => adapter.lost(&stored.object(&row.key).key),
-            (None, None) => {}
-        }
-    }
-    let reader = Reader { store, prefix: prefix.to_owned(), side, depth: DEPTH };
-    let mut catalog = reader.scan(adapter.as_mut(), &mut answers).await?;
-    if foreign.objects > 0 {
-        catalog.unknown = foreign;
-    }
+    let Look { copy_of, catalog } = look(store, prefix, format, DEPTH).await?;
     let line = timeline(&catalog);
     let at = at.map(|moment| Moment::of(&catalog, &line, moment));
     Ok(Inspection {
         bucket,
         prefix: prefix.to_owned(),
-        copy_of: service,
+        copy_of,
         basis: catalog.basis,
         bases: bases(&catalog, &line),
         logs: logs(&catalog),
@@ -165,6 +137,8 @@ fn logs(catalog: &Catalog) -> Vec<LogRow> {
         Mark::Unknown => None,
         Mark::Gtids(gtids) => Some(gtids.to_string()),
         Mark::Oplog(seconds, increment) => Some(format!("{seconds}.{increment}")),
+        Mark::Lsn { lsn, .. } => Some(lsn.to_string()),
+        Mark::Wal(_, lsn) => Some(format!("{:X}/{:X}", lsn >> 32, lsn & 0xffff_ffff)),
     };
     let row = |segment: &super::catalog::Segment| LogRow {
         name: segment.name.clone(),
@@ -180,7 +154,8 @@ fn logs(catalog: &Catalog) -> Vec<LogRow> {
 
 impl Moment {
     fn of(catalog: &Catalog, line: &Timeline, time: Timestamp) -> Self {
-        let Some(chain) = line.chain_for(time) else {
+        let chains = line.chains_for(time);
+        if chains.is_empty() {
             let (before, after) = line.nearest(time);
             return Self {
                 time,
@@ -191,10 +166,11 @@ impl Moment {
                 before,
                 after,
             };
-        };
-        let bases = chain.bases.iter().map(|&at| &catalog.bases[at]);
+        }
+        let bases = chains.iter().flat_map(|chain| &chain.bases).map(|&at| &catalog.bases[at]);
         // A log begun later holds nothing of the moment.
-        let logs = chain.logs.iter().map(|&at| &catalog.segments[at]).filter(|log| log.from <= time);
+        let logs = chains.iter().flat_map(|chain| &chain.logs).map(|&at| &catalog.segments[at]);
+        let logs = logs.filter(|log| log.from <= time);
         Self {
             time,
             restorable: true,

@@ -11,14 +11,17 @@ use tokio::sync::mpsc;
 
 use super::{
     Error, Result,
-    catalog::{Adapter, Answer, Answers, Catalog, MAX_FILE, Object, Scan, What, binlog, decode, xbstream},
+    catalog::{
+        Adapter, Answer, Answers, Catalog, MAX_FILE, Object, START, Scan, What, binlog, decode, dump,
+        gtid::Gtids, mssql, wal, xbstream,
+    },
 };
 use crate::store::{self, ByteStream, GetOptions, ObjectStore, Side};
 
 /// Heads are looked for in the first bytes: so many, then so many.
 const HEADS: [u64; 3] = [4 << 10, 64 << 10, 1 << 20];
 /// Rounds after which an adapter that still needs something is at fault.
-const MAX_ROUNDS: usize = 8;
+const MAX_ROUNDS: usize = 12;
 /// Objects looked into at once; each holds at most a decoder's window (8 MiB) and a few chunks.
 const PARALLEL: usize = 2;
 
@@ -94,11 +97,19 @@ impl Reader {
             }
             let found = match what {
                 What::Whole => self.whole(object).await.map(|answer| vec![(what, answer)]),
+                What::BackupHeader | What::BlobIndex | What::GtidSet => {
+                    self.small(object, what).await.map(|answer| vec![(what, answer)])
+                }
                 What::BinlogHead => self.head(object).await.map(|answer| vec![(what, answer)]),
-                What::BinlogTail if object.size > self.depth.log_bytes => Ok(vec![(what, Answer::Withheld)]),
+                What::BinlogTail | What::WalCommits if object.size > self.depth.log_bytes => {
+                    Ok(vec![(what, Answer::Withheld)])
+                }
                 What::BinlogTail => self.tail(object).await,
                 What::BackupInfo if object.size > self.depth.base_bytes => Ok(vec![(what, Answer::Withheld)]),
                 What::BackupInfo => self.info(object).await.map(|answer| vec![(what, answer)]),
+                What::DumpHead => self.dump_head(object).await.map(|answer| vec![(what, answer)]),
+                What::Start => self.start(object).await.map(|answer| vec![(what, answer)]),
+                What::WalCommits => self.commits(object).await.map(|answer| vec![(what, answer)]),
             };
             match found {
                 Ok(answers) => learned.extend(answers),
@@ -127,6 +138,27 @@ impl Reader {
         Ok(Answer::Whole(collect(self.open(object, None).await?).await?))
     }
 
+    async fn small(&self, object: &Object, what: What) -> store::Result<Answer> {
+        let answer = self.whole(object).await?;
+        let Answer::Whole(bytes) = &answer else { return Ok(answer) };
+        let read = match what {
+            What::BackupHeader => {
+                mssql::read_header(bytes).map(|header| Answer::BackupHeader(Box::new(header)))
+            }
+            What::BlobIndex => mssql::read_blob(bytes).map(Answer::Blob),
+            What::GtidSet => Gtids::parse(&String::from_utf8_lossy(bytes).replace('\n', ""))
+                .map(Answer::Gtids)
+                .ok_or_else(|| "not a set of GTIDs".to_owned()),
+            _ => Ok(answer),
+        };
+        Ok(read.unwrap_or_else(Answer::Unreadable))
+    }
+
+    async fn start(&self, object: &Object) -> store::Result<Answer> {
+        let last = (object.size > START).then_some(START - 1);
+        Ok(Answer::Whole(collect(self.open(object, last).await?).await?))
+    }
+
     async fn head(&self, object: &Object) -> store::Result<Answer> {
         for length in HEADS {
             let whole = length >= object.size;
@@ -140,6 +172,21 @@ impl Reader {
             }
         }
         Ok(Answer::Unreadable("its head is not in the first MiB".to_owned()))
+    }
+
+    async fn dump_head(&self, object: &Object) -> store::Result<Answer> {
+        let packing = decode::split(&object.key).1;
+        for length in HEADS {
+            let whole = length >= object.size;
+            let body = collect(self.open(object, (!whole).then_some(length - 1)).await?).await?;
+            // Where it can't be unpacked, whoever restores it must know what it is.
+            match dump::read_head(decode::unpack(packing, Box::new(body.reader()))) {
+                Ok(head) => return Ok(Answer::Dump(head)),
+                Err(_) if !whole => {}
+                Err(_) => break,
+            }
+        }
+        Ok(Answer::Dump(None))
     }
 
     async fn tail(&self, object: &Object) -> store::Result<Vec<(What, Answer)>> {
@@ -161,6 +208,16 @@ impl Reader {
             .await?;
         Ok(match read {
             Ok(info) => Answer::Info(info),
+            Err(error) => Answer::Unreadable(error.to_string()),
+        })
+    }
+
+    async fn commits(&self, object: &Object) -> store::Result<Answer> {
+        let packing = decode::split(&object.key).1;
+        let read =
+            self.read_through(object, move |input| wal::read_commits(decode::unpack(packing, input))).await?;
+        Ok(match read {
+            Ok(commits) => Answer::Commits(commits),
             Err(error) => Answer::Unreadable(error.to_string()),
         })
     }

@@ -6,6 +6,7 @@
 
 mod codec;
 mod entry;
+mod hold;
 mod manifest;
 mod reading;
 mod service;
@@ -16,6 +17,7 @@ use super::Error;
 use crate::store::{self, ETag, Side};
 
 pub use entry::{Entry, Fact, Record, Stored};
+pub use hold::{HOLD_LASTS, Hold, earliest_held, hold, release};
 pub use manifest::Manifest;
 pub use reading::Records;
 pub use service::{Claim, Service, claim, read_service, verify};

@@ -55,6 +55,8 @@ pub trait LogPosition: Send + Sync {
 #[derive(Clone, Debug)]
 pub struct SyncConfig {
     pub format: Format,
+    /// Nobody named the format: what tells it.
+    pub detected: Option<String>,
     /// Identity of what is stored, recorded at the target: endpoint, bucket and prefix of the source.
     pub source: Place,
     /// Identity of the copy.

@@ -9,10 +9,12 @@ mod runs;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use jiff::{Timestamp, TimestampRound, Unit};
 use serde::{Deserialize, Serialize};
 
-use super::catalog::{Base, Catalog, Mark};
+use super::catalog::{Base, Catalog, Mark, Position, Scope};
 pub use prune::{Keep, horizon, keep};
 use runs::{Attachment, Runs};
 
@@ -54,6 +56,7 @@ pub struct Gap {
 /// What a base, with its parents and the logs that go on from it, can show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain {
+    pub scope: Scope,
     /// Index of the base in [`Catalog::bases`].
     pub base: usize,
     /// The base and its parents, in the order of a restore.
@@ -66,9 +69,9 @@ pub struct Chain {
 /// All that can be said of a set's moments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeline {
-    /// One for each restorable base, by base.
+    /// One or more for each restorable base, by base.
     pub chains: Vec<Chain>,
-    /// Their windows joined, oldest first.
+    /// Moments that every scope has, oldest first.
     pub windows: Vec<Window>,
     /// Oldest first.
     pub gaps: Vec<Gap>,
@@ -87,9 +90,9 @@ pub fn timeline(catalog: &Catalog) -> Timeline {
         let Some(bases) = lineage(catalog, at) else { continue };
         let (chain, unattached) = chain(catalog, &runs, at, bases);
         loose.extend(unattached);
-        chains.push(chain);
+        chains.extend(chain.into_iter().flat_map(|chain| divide(catalog, chain)));
     }
-    let windows = union(chains.iter().map(|chain| chain.window).collect());
+    let windows = shared(catalog, &chains);
     let latest = windows.iter().map(|window| window.to).max();
     let gaps = gaps(catalog, &runs, &windows, &loose);
     let ends = ends(catalog, &chains, latest);
@@ -97,10 +100,27 @@ pub fn timeline(catalog: &Catalog) -> Timeline {
 }
 
 impl Timeline {
-    /// The chain to restore `moment` from: the newest base that has it. `None` outside of the windows.
+    /// The chain to restore `moment` from, where a set has one scope: the newest base that has it. `None`
+    /// outside of the windows.
     #[must_use]
     pub fn chain_for(&self, moment: Timestamp) -> Option<&Chain> {
-        self.chains.iter().filter(|chain| chain.window.contains(moment)).max_by_key(|chain| chain.window.from)
+        self.chains_for(moment).into_iter().next()
+    }
+
+    /// The chains to restore `moment` from, one a scope. Empty outside of the windows.
+    #[must_use]
+    pub fn chains_for(&self, moment: Timestamp) -> Vec<&Chain> {
+        let mut chains: BTreeMap<&str, &Chain> = BTreeMap::new();
+        if !self.windows.iter().any(|window| window.contains(moment)) {
+            return Vec::new();
+        }
+        for chain in self.chains.iter().filter(|chain| !chain.scope.aside && chain.window.contains(moment)) {
+            let best = chains.entry(&chain.scope.name).or_insert(chain);
+            if chain.window.from >= best.window.from {
+                *best = chain;
+            }
+        }
+        chains.into_values().collect()
     }
 
     /// The nearest moments before and after `moment` that can be restored.
@@ -133,19 +153,25 @@ fn lineage(catalog: &Catalog, at: usize) -> Option<Vec<usize>> {
     Some(members)
 }
 
-fn chain(catalog: &Catalog, runs: &Runs, at: usize, bases: Vec<usize>) -> (Chain, Option<Loose>) {
+/// The chain of a base, `None` while logs are missing that it can't do without; and logs that do not join it.
+fn chain(catalog: &Catalog, runs: &Runs, at: usize, bases: Vec<usize>) -> (Option<Chain>, Option<Loose>) {
     let base = &catalog.bases[at];
     let mut logs = Vec::new();
     let mut to: Option<Timestamp> = None;
-    let mut loose = None;
+    let (mut loose, mut attached) = (None, true);
     for stream in &base.streams {
         let reach = match runs.attach(catalog, base, stream) {
             Attachment::Within { run, first } => {
                 logs.extend_from_slice(&runs.all[run].segments[first..]);
                 runs.all[run].to
             }
-            Attachment::Beyond => base.consistent_at,
+            _ if matches!(base.position, Position::Wal { .. }) => return (None, None),
+            Attachment::Beyond => {
+                attached &= !base.fuzzy;
+                base.consistent_at
+            }
             Attachment::Before { run } => {
+                attached &= !base.fuzzy;
                 loose = Some(Loose { after: base.consistent_at, run });
                 base.consistent_at
             }
@@ -157,10 +183,58 @@ fn chain(catalog: &Catalog, runs: &Runs, at: usize, bases: Vec<usize>) -> (Chain
         base.consistent_at.round(TimestampRound::new().smallest(Unit::Second).mode(jiff::RoundMode::Ceil));
     let from = from.unwrap_or(base.consistent_at);
     let window = match to {
-        Some(to) if to >= from => Window { from, to },
+        Some(to) if to >= from && attached => Window { from, to },
+        _ if base.fuzzy => return (None, loose),
         _ => Window { from: base.consistent_at, to: base.consistent_at },
     };
-    (Chain { base: at, bases, logs, window }, loose)
+    (Some(Chain { scope: base.scope.clone(), base: at, bases, logs, window }), loose)
+}
+
+/// A chain without the moments inside of logs that can be replayed as a whole only.
+fn divide(catalog: &Catalog, chain: Chain) -> Vec<Chain> {
+    let whole = chain.logs.iter().map(|&at| &catalog.segments[at]).filter(|log| log.indivisible);
+    let mut divided = Vec::new();
+    let mut from = chain.window.from;
+    for log in whole.filter(|log| log.from < chain.window.to && log.to > chain.window.from) {
+        if log.from >= from {
+            divided.push(Chain { window: Window { from, to: log.from }, ..chain.clone() });
+        }
+        from = from.max(log.to);
+    }
+    divided.push(Chain { window: Window { from, to: chain.window.to }, ..chain });
+    divided
+}
+
+/// Moments that every scope can show that was there then.
+fn shared(catalog: &Catalog, chains: &[Chain]) -> Vec<Window> {
+    let mut scopes: BTreeMap<&str, Vec<Window>> = BTreeMap::new();
+    let begun = chains.iter().filter(|chain| !chain.scope.aside).map(|chain| chain.window.from).min();
+    let Some(begun) = begun else { return Vec::new() };
+    for base in catalog.bases.iter().filter(|base| base.complete && !base.scope.aside) {
+        let windows = scopes.entry(&base.scope.name).or_default();
+        windows.extend(base.scope.born.filter(|to| *to >= begun).map(|to| Window { from: begun, to }));
+    }
+    for chain in chains {
+        if let Some(windows) = scopes.get_mut(chain.scope.name.as_str()) {
+            windows.push(chain.window);
+        }
+    }
+    let mut windows = scopes.into_values().map(union);
+    let first = windows.next().unwrap_or_default();
+    windows.fold(first, |all, next| intersection(&all, &next))
+}
+
+fn intersection(ours: &[Window], theirs: &[Window]) -> Vec<Window> {
+    let mut both = Vec::new();
+    for a in ours {
+        for b in theirs {
+            let window = Window { from: a.from.max(b.from), to: a.to.min(b.to) };
+            if window.from <= window.to {
+                both.push(window);
+            }
+        }
+    }
+    both
 }
 
 /// A base that the logs do not go on from, since some are missing before `run`.

@@ -1,5 +1,7 @@
 //! `farshore backup …`: the same eyes as the worker's, without a cluster.
 
+mod extract;
+mod mongodb;
 mod purge;
 
 use std::{io::Write, path::PathBuf, process::ExitCode, sync::Arc};
@@ -9,7 +11,13 @@ use jiff::Timestamp;
 
 use super::Error;
 use crate::{
-    backup::{self, catalog::Format},
+    api::utc_offset_seconds,
+    backup::{
+        self,
+        catalog::{Format, sqlserver::Names},
+        sync::Place,
+    },
+    restore,
     store::{
         ObjectStore,
         credentials::Credentials,
@@ -21,8 +29,19 @@ use crate::{
 pub enum Command {
     /// Shows what a bucket holds: bases, logs, gaps, windows, and whether a moment can be restored.
     Inspect(Inspect),
+    /// Says what a restore to a moment reads, or why there is none: exit code 1. Without --at: the latest.
+    Plan(Inspect),
+    /// Fetches the bases that a restore to a moment reads, and unpacks them into a folder.
+    ///
+    /// For those who go on by hand: no cluster and no database is needed, and nothing is prepared or replayed. Bases of
+    /// mariadb-backup and xtrabackup (mariadb-operator, WAL-G), and of PostgreSQL (Barman, WAL-G).
+    Extract(extract::Extract),
     /// Deletes a copy that Farshore made: what its records name, in all versions, and nothing else.
     Purge(purge::Purge),
+    /// Restores a logical backup of WAL-G and its oplog, to any second, into a MongoDB that holds nothing.
+    ///
+    /// Its address, with an account that may do everything, comes from `FARSHORE_MONGODB_URI`.
+    RestoreMongodb(mongodb::Restore),
 }
 
 #[derive(Debug, Args)]
@@ -30,15 +49,24 @@ pub struct Inspect {
     /// The set, like `s3://bucket/prefix`.
     #[arg(value_name = "S3-URL")]
     url: String,
-    /// Layout of the backups.
+    /// Layout of the backups. Without it, the one that a copy was begun with, or that names tell.
     #[arg(long, value_enum)]
-    format: FormatName,
+    format: Option<FormatName>,
     /// With format `files`: regular expression that fits the keys of full backups.
     #[arg(long, value_name = "REGEX", required_if_eq("format", "files"))]
     full: Option<String>,
     /// With format `files`: regular expression that fits the keys of incremental backups or logs.
     #[arg(long, value_name = "REGEX")]
     incremental: Option<String>,
+    /// With format `sqlserver`: offset from UTC of the times in names, as +02:00 or Z.
+    #[arg(long, value_name = "OFFSET", required_if_eq("format", "sqlserver"), allow_hyphen_values = true)]
+    utc_offset: Option<String>,
+    /// With format `sqlserver`: regular expression that fits keys, with groups `database`, `kind` and `time`.
+    #[arg(long, value_name = "REGEX")]
+    pattern: Option<String>,
+    /// With format `sqlserver`: a database that no moment waits for.
+    #[arg(long = "ignore-database", value_name = "NAME")]
+    ignore_databases: Vec<String>,
     /// Moment to ask about, in RFC 3339: 2026-11-21T02:14:06Z
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
@@ -76,8 +104,23 @@ enum FormatName {
     MariadbOperator,
     /// WAL-G for MySQL and MariaDB
     WalgMysql,
+    /// WAL-G for MongoDB
+    WalgMongodb,
+    /// WAL-G for SQL Server
+    WalgSqlserver,
+    /// SQL Server's own files, told by --utc-offset and --pattern
+    Sqlserver,
+    /// The operator of Percona `XtraDB` Cluster
+    Pxc,
     /// Percona Backup for MongoDB
     Pbm,
+    /// Barman in object stores, CloudNativePG
+    Barman,
+    /// WAL-G for PostgreSQL
+    WalgPostgres,
+    /// pgBackRest
+    #[value(name = "pgbackrest")]
+    PgBackRest,
     /// Any tool, told by --full and --incremental
     Files,
 }
@@ -101,32 +144,107 @@ enum Output {
 /// Runs the command.
 pub async fn run(command: Command) -> Result<ExitCode, Error> {
     match command {
-        Command::Inspect(inspect) => self::inspect(inspect).await,
+        Command::Inspect(flags) => inspect(flags).await,
+        Command::Plan(flags) => plan(flags).await,
+        Command::Extract(flags) => Box::pin(extract::run(flags)).await,
         Command::Purge(flags) => purge::run(flags).await,
+        Command::RestoreMongodb(flags) => Box::pin(mongodb::run(flags)).await,
     }
 }
 
 async fn inspect(flags: Inspect) -> Result<ExitCode, Error> {
+    let Asked { store, prefix, format, at } = asked(&flags).await?;
+    let found = backup::inspect::inspect(store, &prefix, &format, at).await?;
+    print(flags.output, &found)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn plan(flags: Inspect) -> Result<ExitCode, Error> {
+    let Asked { store, prefix, format, at } = asked(&flags).await?;
+    match restore::look(&store, &prefix, &format, at).await {
+        Ok((_, plan)) => print(flags.output, &plan)?,
+        Err(restore::Error::Refused(refusal)) if flags.output == Output::Json => {
+            print(flags.output, &refusal)?;
+            return Ok(ExitCode::FAILURE);
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A set, and what is asked of it.
+struct Asked {
+    store: Arc<dyn ObjectStore>,
+    prefix: String,
+    format: Format,
+    at: Option<Timestamp>,
+}
+
+async fn asked(flags: &Inspect) -> Result<Asked, Error> {
     let at = flags.at.as_deref().map(moment).transpose()?;
     let (bucket, prefix) = s3_url("S3-URL", &flags.url)?;
     pattern("--full", flags.full.as_deref())?;
     pattern("--incremental", flags.incremental.as_deref())?;
+    pattern("--pattern", flags.pattern.as_deref())?;
     let store = flags.store.open(&bucket)?;
     let format = match flags.format {
+        Some(name) => named(name, flags)?,
+        None => told(&store, &bucket, &prefix, flags).await?,
+    };
+    Ok(Asked { store, prefix, format, at })
+}
+
+fn print(output: Output, answer: &(impl serde::Serialize + std::fmt::Display)) -> Result<(), Error> {
+    let mut out = std::io::stdout().lock();
+    match output {
+        Output::Table => write!(out, "{answer}")?,
+        Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(answer)?)?,
+    }
+    Ok(())
+}
+
+fn named(name: FormatName, flags: &Inspect) -> Result<Format, Error> {
+    Ok(match name {
         FormatName::MariadbOperator => Format::MariaDBOperator,
         FormatName::WalgMysql => Format::WalGMySQL,
+        FormatName::WalgMongodb => Format::WalGMongoDB,
         FormatName::Pbm => Format::PerconaMongoDB,
-        FormatName::Files => {
-            Format::Files { full: flags.full.unwrap_or_default(), incremental: flags.incremental }
-        }
-    };
-    let found = backup::inspect::inspect(store, &prefix, &format, at).await?;
-    let mut out = std::io::stdout().lock();
-    match flags.output {
-        Output::Table => write!(out, "{found}")?,
-        Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(&found)?)?,
+        FormatName::Barman => Format::Barman,
+        FormatName::WalgPostgres => Format::WalGPostgres,
+        FormatName::PgBackRest => Format::PgBackRest,
+        FormatName::WalgSqlserver => Format::WalGSQLServer,
+        FormatName::Pxc => Format::PerconaXtraDB,
+        FormatName::Sqlserver => Format::SqlServer(Names {
+            pattern: flags.pattern.clone(),
+            utc_offset_seconds: utc_offset(flags.utc_offset.as_deref().unwrap_or("Z"))?,
+            ignore: flags.ignore_databases.clone(),
+        }),
+        FormatName::Files => Format::Files {
+            full: flags.full.clone().unwrap_or_default(),
+            incremental: flags.incremental.clone(),
+        },
+    })
+}
+
+/// The format of a set that nobody names.
+async fn told(
+    store: &Arc<dyn ObjectStore>,
+    bucket: &str,
+    prefix: &str,
+    flags: &Inspect,
+) -> Result<Format, Error> {
+    if let Some(offset) = &flags.utc_offset {
+        utc_offset(offset)?;
+        return named(FormatName::Sqlserver, flags);
     }
-    Ok(ExitCode::SUCCESS)
+    let place = Place {
+        endpoint: flags.store.endpoint.clone(),
+        bucket: bucket.to_owned(),
+        prefix: prefix.to_owned(),
+    };
+    let (format, told) = backup::detect::resolve_any(&**store, &place).await?;
+    tracing::info!(format = format.name(), told, "format");
+    Ok(format)
 }
 
 impl StoreFlags {
@@ -161,6 +279,14 @@ fn from_environment() -> Result<Credentials, Error> {
     Ok(match std::env::var("AWS_SESSION_TOKEN") {
         Ok(token) if !token.is_empty() => Credentials::temporary(access_key, secret_key, token),
         _ => Credentials::fixed(access_key, secret_key),
+    })
+}
+
+fn utc_offset(text: &str) -> Result<i32, Error> {
+    utc_offset_seconds(text).ok_or_else(|| Error::BadArgument {
+        argument: "--utc-offset",
+        value: text.to_owned(),
+        expected: "write it like +02:00, or Z",
     })
 }
 

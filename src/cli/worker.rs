@@ -25,6 +25,15 @@ pub enum Role {
     Replicate(Flags),
     /// Copies one range of what a bucket held before.
     Migrate(Flags),
+    /// Works out what a restore reads.
+    Plan(Flags),
+    /// Restores an instance.
+    Restore(Flags),
+    /// Brings this program into a folder, for a container with another image.
+    Install {
+        /// The folder.
+        folder: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -53,6 +62,18 @@ pub struct Flags {
     /// Directory with the credentials for the queue that tells of changes.
     #[arg(long, value_name = "DIR", default_value = task::QUEUE_CREDENTIALS_DIR)]
     queue_credentials: PathBuf,
+    /// Directory with the account of a new instance.
+    #[arg(long, value_name = "DIR", default_value = task::ADMIN_CREDENTIALS_DIR)]
+    admin_credentials: PathBuf,
+    /// Directory with the key of encrypted backups.
+    #[arg(long, value_name = "DIR", default_value = task::DECRYPTION_DIR)]
+    decryption_key: PathBuf,
+    /// Directory with the volume of a new instance. It is emptied.
+    #[arg(long, value_name = "DIR", default_value = task::VOLUME_DIR)]
+    volume: PathBuf,
+    /// Directory for small files of this run.
+    #[arg(long, value_name = "DIR", default_value = task::WORK_DIR)]
+    work: PathBuf,
     /// File with the plan of a migration.
     #[arg(long, value_name = "FILE", default_value_os_t = Path::new(task::PLAN_DIR).join(task::PLAN_KEY))]
     plan: PathBuf,
@@ -72,7 +93,18 @@ pub struct Flags {
 
 /// Runs the role. Its exit code is the table of `task::ExitCode`.
 pub async fn run(role: Role) -> Result<ExitCode, Error> {
-    let (Role::Sync(flags) | Role::Purge(flags) | Role::Replicate(flags) | Role::Migrate(flags)) = role;
+    if let Role::Install { folder } = &role {
+        return install(folder);
+    }
+    let (Role::Sync(flags)
+    | Role::Purge(flags)
+    | Role::Replicate(flags)
+    | Role::Migrate(flags)
+    | Role::Plan(flags)
+    | Role::Restore(flags)) = role
+    else {
+        return Ok(ExitCode::SUCCESS);
+    };
     let listen = listen(&flags.health_address)?;
     let start = Start {
         task: flags.task,
@@ -85,6 +117,10 @@ pub async fn run(role: Role) -> Result<ExitCode, Error> {
             instance: flags.instance_credentials,
             receiver: flags.receiver_token,
             queue: flags.queue_credentials,
+            admin: flags.admin_credentials,
+            decryption: flags.decryption_key,
+            volume: flags.volume,
+            work: flags.work,
         },
         plan: flags.plan,
         index: flags.index,
@@ -92,6 +128,13 @@ pub async fn run(role: Role) -> Result<ExitCode, Error> {
         receive: flags.receiver_address,
     };
     Ok(ExitCode::from(worker::run(start).await as u8))
+}
+
+fn install(folder: &Path) -> Result<ExitCode, Error> {
+    let to = folder.join("farshore");
+    let copied = std::env::current_exe().and_then(|program| std::fs::copy(program, &to));
+    copied.map_err(|source| Error::File { path: to, source })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn listen(address: &str) -> Result<Option<SocketAddr>, Error> {

@@ -14,7 +14,10 @@ use super::{
     watch::{Seen, Watched},
     work::standing::is_accepted,
 };
-use crate::api::{BackupSyncService, BucketReplicationRule, DatabaseInstance, Region, ReplicationEnd};
+use crate::api::{
+    BackupSyncService, BucketReplicationRule, DatabaseInstance, InstancePhase, RecoveryDrill, Region,
+    ReplicationEnd,
+};
 
 async fn send<K: Watched>(queue: &mpsc::Sender<ObjectRef<K>>, object: ObjectRef<K>) {
     // Closed only when the process ends.
@@ -109,9 +112,21 @@ pub async fn service_seen(context: Arc<Context>, seen: Seen<BackupSyncService>) 
     let instance =
         ObjectRef::new(&service.spec.instance_ref.name).within(&service.namespace().unwrap_or_default());
     send(&context.queues.instances, instance).await;
+    send_waiting(&context, &service).await;
     if gone {
         // Whoever was refused for its sake may be accepted now.
         send_services(&context, |other| !is_accepted(other)).await;
+    }
+}
+
+/// Instances that wait to be restored from a service's copy.
+async fn send_waiting(context: &Context, service: &BackupSyncService) {
+    for instance in context.caches.instances.state() {
+        let from = instance.spec.bootstrap.as_ref().map(|bootstrap| &bootstrap.recovery.service_ref.name);
+        let pending = instance.status.as_ref().is_none_or(|s| s.phase == Some(InstancePhase::Pending));
+        if pending && from == Some(&service.name_any()) && instance.namespace() == service.namespace() {
+            send(&context.queues.instances, ObjectRef::from_obj(instance.as_ref())).await;
+        }
     }
 }
 
@@ -137,11 +152,25 @@ pub async fn rule_seen(context: Arc<Context>, seen: Seen<BucketReplicationRule>)
     }
 }
 
+pub async fn drill_seen(context: Arc<Context>, seen: Seen<RecoveryDrill>) {
+    let Some(drill) = readable(&context, seen).await else { return };
+    send(&context.queues.drills, ObjectRef::from_obj(&drill)).await;
+    // Its service says when it was last proved.
+    let namespace = drill.namespace().unwrap_or_default();
+    send(&context.queues.services, ObjectRef::new(&drill.spec.service_ref.name).within(&namespace)).await;
+}
+
 pub async fn child_seen<K: Watched>(context: Arc<Context>, seen: Seen<K>) {
     let Some(child) = readable(&context, seen).await else { return };
     let namespace = child.namespace().unwrap_or_default();
     if let Some(name) = child.annotations().get(&name_key::<BackupSyncService>()) {
         send(&context.queues.services, ObjectRef::new(name).within(&namespace)).await;
+    }
+    if let Some(name) = child.annotations().get(&name_key::<DatabaseInstance>()) {
+        send(&context.queues.instances, ObjectRef::new(name).within(&namespace)).await;
+    }
+    if let Some(name) = child.annotations().get(&name_key::<RecoveryDrill>()) {
+        send(&context.queues.drills, ObjectRef::new(name).within(&namespace)).await;
     }
     if let Some(name) = child.annotations().get(&name_key::<BucketReplicationRule>()) {
         send(&context.queues.rules, ObjectRef::new(name).within(&namespace)).await;

@@ -20,7 +20,10 @@ use tokio::sync::mpsc;
 
 use super::{Error, Options, backoff::Backoff, breaker::Breaker, events::Recorder, metrics::Reconciles};
 use crate::{
-    api::{BackupSyncService, BucketReplicationRule, CONTROLLER, DatabaseInstance, Region},
+    api::{
+        BackupSyncService, BucketReplicationRule, CONTROLLER, DatabaseInstance, DrillPhase, InstancePhase,
+        LastProved, RecoveryDrill, Region,
+    },
     rules::{Claim, Objection, PairClaim},
 };
 
@@ -31,6 +34,7 @@ pub struct Caches {
     pub instances: Store<DatabaseInstance>,
     pub services: Store<BackupSyncService>,
     pub rules: Store<BucketReplicationRule>,
+    pub drills: Store<RecoveryDrill>,
     pub jobs: Store<Job>,
     pub pods: Store<Pod>,
     pub namespaces: Store<PartialObjectMeta<Namespace>>,
@@ -43,6 +47,7 @@ pub struct Queues {
     pub instances: mpsc::Sender<ObjectRef<DatabaseInstance>>,
     pub services: mpsc::Sender<ObjectRef<BackupSyncService>>,
     pub rules: mpsc::Sender<ObjectRef<BucketReplicationRule>>,
+    pub drills: mpsc::Sender<ObjectRef<RecoveryDrill>>,
 }
 
 /// Last answer of an instance's endpoint.
@@ -69,6 +74,7 @@ pub struct Context {
     told: Mutex<HashMap<(String, String), String>>,
     runs: Mutex<HashMap<String, String>>,
     opened: Mutex<HashMap<String, Instant>>,
+    refused: Mutex<HashMap<String, String>>,
 }
 
 impl Context {
@@ -97,6 +103,7 @@ impl Context {
             told: Mutex::default(),
             runs: Mutex::default(),
             opened: Mutex::default(),
+            refused: Mutex::default(),
         }
     }
 
@@ -119,6 +126,51 @@ impl Context {
     #[must_use]
     pub fn instance(&self, namespace: &str, name: &str) -> Option<DatabaseInstance> {
         self.caches.instances.get(&ObjectRef::new(name).within(namespace)).map(|instance| (*instance).clone())
+    }
+
+    /// A service by name.
+    #[must_use]
+    pub fn service(&self, namespace: &str, name: &str) -> Option<BackupSyncService> {
+        self.caches.services.get(&ObjectRef::new(name).within(namespace)).map(|service| (*service).clone())
+    }
+
+    /// The last proof that a service's copy can be restored.
+    #[must_use]
+    pub fn last_proved(&self, namespace: &str, service: &str) -> Option<LastProved> {
+        let of_service = |drill: &RecoveryDrill| {
+            drill.namespace().as_deref() == Some(namespace) && drill.spec.service_ref.name == service
+        };
+        let drills = self.caches.drills.state_filter(of_service);
+        let proofs = drills.iter().filter_map(|drill| {
+            let passed = drill.status.as_ref()?.last_passed.clone()?;
+            Some(LastProved {
+                at: passed.completed_at,
+                time_point: passed.time_point,
+                duration: passed.duration,
+                drill: drill.name_any(),
+            })
+        });
+        proofs.max_by_key(|proof| proof.at.0)
+    }
+
+    /// What is being restored from a service's copy now: instances and drills, in words.
+    #[must_use]
+    pub fn restores(&self, namespace: &str, service: &str) -> Vec<String> {
+        let here = |found: Option<String>| found.as_deref() == Some(namespace);
+        let instances = self.caches.instances.state();
+        let instances = instances.iter().filter(|instance| {
+            let from = instance.spec.bootstrap.as_ref().map(|b| b.recovery.service_ref.name.as_str());
+            let phase = instance.status.as_ref().and_then(|status| status.phase);
+            let reads = matches!(phase, Some(InstancePhase::Planning | InstancePhase::Restoring));
+            here(instance.namespace()) && from == Some(service) && reads
+        });
+        let drills = self.caches.drills.state();
+        let drills = drills.iter().filter(|drill| {
+            let runs = drill.status.as_ref().and_then(|status| status.phase) == Some(DrillPhase::Running);
+            here(drill.namespace()) && drill.spec.service_ref.name == service && runs
+        });
+        let instances = instances.map(|instance| format!("DatabaseInstance {}", instance.name_any()));
+        instances.chain(drills.map(|drill| format!("RecoveryDrill {}", drill.name_any()))).collect()
     }
 
     /// Claims of every service that is known; those accepted a moment ago count as accepted, although the
@@ -249,12 +301,28 @@ impl Context {
         locked(&self.opened).remove(uid);
     }
 
+    /// Why another operator's resource was not taken by the API server, when that was last tried.
+    #[must_use]
+    pub fn refused(&self, uid: &str) -> Option<String> {
+        locked(&self.refused).get(uid).cloned()
+    }
+
+    /// Remembers that it was not taken, or was.
+    pub fn keep_refused(&self, uid: &str, why: Option<String>) {
+        let mut refused = locked(&self.refused);
+        match why {
+            Some(why) => refused.insert(uid.to_owned(), why),
+            None => refused.remove(uid),
+        };
+    }
+
     /// Forgets an object that is gone.
     pub fn forget(&self, uid: &str) {
         locked(&self.asked).remove(uid);
         locked(&self.accepted).remove(uid);
         locked(&self.runs).remove(uid);
         locked(&self.opened).remove(uid);
+        locked(&self.refused).remove(uid);
         locked(&self.told).retain(|(known, _), _| known != uid);
         self.backoff.reset(uid);
     }

@@ -1,6 +1,11 @@
 //! `DatabaseInstance`: whether it runs, and whether it can be given a service (`B12`).
 
+mod database;
 mod decide;
+mod observe;
+mod recovery;
+mod task;
+mod via;
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,10 +19,11 @@ use super::{
     names,
     probe::ask_mysql,
     status::publish,
+    work::act::apply,
 };
 use crate::{
     api::{DatabaseInstance, InstancePhase},
-    rules::instance_phase,
+    rules::{eligibility, instance_phase},
 };
 
 /// While somebody may be waiting for the answer.
@@ -33,6 +39,9 @@ pub async fn reconcile(instance: Arc<DatabaseInstance>, context: Arc<Context>) -
     if !context.serves_namespace(&instance.namespace().unwrap_or_default()) {
         return Ok(Action::requeue(context.options.timing.recheck));
     }
+    if instance.spec.bootstrap.is_some() {
+        return Box::pin(restored(&instance, &context)).await;
+    }
     let pause = pause(&instance);
     let found = observe(&instance, &context, pause).await;
     let status = decide(&instance, &found, Timestamp::now());
@@ -43,6 +52,21 @@ pub async fn reconcile(instance: Arc<DatabaseInstance>, context: Arc<Context>) -
         context.recorder.announce(&instance.object_ref(&()), &told).await;
     }
     Ok(Action::requeue(if instance.spec.endpoint.is_some() { pause } else { context.options.timing.recheck }))
+}
+
+/// One look at an instance that is restored.
+async fn restored(instance: &DatabaseInstance, context: &Context) -> Result<Action, Error> {
+    let observed = observe::observe(instance, context).await?;
+    let mut decision = recovery::decide(instance, &observed, &context.options, Timestamp::now())?;
+    if let Some(status) = &mut decision.status {
+        let mut next = instance.clone();
+        next.status = Some(status.clone());
+        let region = context.region(&instance.spec.region);
+        status.backup_sync = Some(eligibility(&next, region.as_ref(), &context.claims()));
+    }
+    let next_look = decision.next_look;
+    apply(instance, decision, context).await?;
+    Ok(Action::requeue(if next_look.is_zero() { context.options.timing.recheck } else { next_look }))
 }
 
 /// Time between two questions: short until the instance runs and has a service.

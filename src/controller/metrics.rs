@@ -13,8 +13,8 @@ use prometheus_client::{
 };
 
 use crate::api::{
-    BackupSyncService, BackupSyncServiceStatus, BucketReplicationRule, BucketReplicationRuleStatus, Region,
-    Served,
+    BackupSyncService, BackupSyncServiceStatus, BucketReplicationRule, BucketReplicationRuleStatus,
+    RecoveryDrill, Region, Served,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -69,6 +69,7 @@ type Figure<K> = (&'static str, &'static str, fn(&K) -> Option<f64>);
 pub struct Resources {
     pub services: Store<BackupSyncService>,
     pub rules: Store<BucketReplicationRule>,
+    pub drills: Store<RecoveryDrill>,
     pub regions: Store<Region>,
 }
 
@@ -93,7 +94,10 @@ fn pending(service: &BackupSyncService) -> Option<f64> {
     moving.or_else(|| observed.cycle.as_ref().map(|cycle| cycle.pending)).map(|pending| double(pending.bytes))
 }
 
-const FIGURES: [Figure<BackupSyncService>; 8] = [
+const FIGURES: [Figure<BackupSyncService>; 9] = [
+    ("farshore_last_proved_timestamp_seconds", "When a drill last restored an instance from the copy", |s| {
+        Some(status(s)?.last_proved.as_ref()?.at.0.as_duration().as_secs_f64())
+    }),
     (
         "farshore_latest_data_timestamp_seconds",
         "Newest moment that can be restored from the target alone",
@@ -188,12 +192,14 @@ impl Collector for Resources {
         gauges(&mut encoder, about, of_services.chain(of_rules))?;
         let of_services = services.iter().flat_map(|s| of_conditions(s.as_ref(), s.conditions()));
         let of_rules = rules.iter().flat_map(|r| of_conditions(r.as_ref(), r.conditions()));
+        let drills = self.drills.state();
+        let of_drills = drills.iter().flat_map(|d| of_conditions(d.as_ref(), d.conditions()));
         let of_regions = regions.iter().flat_map(|region| {
             let conditions = region.status.as_ref().map(|status| status.conditions.as_slice());
             of_conditions(region.as_ref(), conditions.unwrap_or_default())
         });
         let about = ("farshore_condition", "1 for the status that the condition has");
-        gauges(&mut encoder, about, of_services.chain(of_rules).chain(of_regions))?;
+        gauges(&mut encoder, about, of_services.chain(of_rules).chain(of_drills).chain(of_regions))?;
         let open = regions.iter().map(|region| {
             let outage = region.status.as_ref().and_then(|status| status.outage.as_ref());
             (vec![("region", region.name_any())], if outage.is_some() { 1.0 } else { 0.0 })

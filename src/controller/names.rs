@@ -37,12 +37,12 @@ pub fn spread(text: &str, bound: u64) -> u64 {
     if bound == 0 { 0 } else { number % bound }
 }
 
-/// `<time>-<hash>`: ids of later runs are greater. `earlier` is the last id that was given.
+/// `<time>-<hash>`: ids of later runs are greater. `earlier` are ids that were given before.
 #[must_use]
-pub fn run_id(uid: &str, now: Timestamp, earlier: Option<&str>) -> String {
+pub fn run_id<'a>(uid: &str, now: Timestamp, earlier: impl IntoIterator<Item = &'a str>) -> String {
     let stamp = |at: Timestamp| at.strftime(RUN_STAMP).to_string();
     let mut at = now;
-    let last = earlier.and_then(|id| id.split_once('-')).map(|(stamp, _)| stamp);
+    let last = earlier.into_iter().max().and_then(|id| id.split_once('-')).map(|(stamp, _)| stamp);
     // A clock that was set back must not make a run that counts as an old one.
     if let Some(last) = last
         && stamp(at).as_str() <= last
@@ -81,7 +81,7 @@ mod tests {
         let now: Timestamp = "2026-11-21T04:00:00Z".parse().unwrap();
         let first = run_id("uid", now, None);
         assert!(first.starts_with("20261121T040000Z-"), "{first}");
-        let second = run_id("uid", now, Some(&first));
+        let second = run_id("uid", now, Some(first.as_str()));
         assert!(second.starts_with("20261121T040001Z-"), "{second}");
         assert!(second > first);
         assert!(is_run_of("uid", &second) && !is_run_of("other", &second));

@@ -23,13 +23,13 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Context, Error, Options, changes,
     context::{Caches, Queues},
-    instance,
+    drill, instance,
     lease::Elector,
     metrics::{Reconciles, Resources},
     queue, region, rule, server, service,
     watch::{Seen, Watched, watch},
 };
-use crate::api::{BackupSyncService, BucketReplicationRule, DatabaseInstance, Region};
+use crate::api::{BackupSyncService, BucketReplicationRule, DatabaseInstance, RecoveryDrill, Region};
 
 /// A queue holds names; a watch that outruns the reconciles waits.
 const QUEUE: usize = 1024;
@@ -69,6 +69,7 @@ pub async fn run_with(mut config: Config, options: Options, stop: CancellationTo
     let collector = Resources {
         services: stores.services.clone(),
         rules: stores.rules.clone(),
+        drills: stores.drills.clone(),
         regions: stores.regions.clone(),
     };
     registry.register_collector(Box::new(collector));
@@ -147,6 +148,7 @@ async fn require_definitions(client: &Client) -> Result<(), Error> {
         known::<DatabaseInstance>(client).await,
         known::<BackupSyncService>(client).await,
         known::<BucketReplicationRule>(client).await,
+        known::<RecoveryDrill>(client).await,
     ];
     let mut missing = Vec::new();
     for (name, error) in found {
@@ -175,6 +177,7 @@ struct Writers {
     instances: Writer<DatabaseInstance>,
     services: Writer<BackupSyncService>,
     rules: Writer<BucketReplicationRule>,
+    drills: Writer<RecoveryDrill>,
     jobs: Writer<Job>,
     pods: Writer<Pod>,
     namespaces: Writer<PartialObjectMeta<Namespace>>,
@@ -185,6 +188,7 @@ fn stores() -> (Caches, Writers) {
     let (instances, write_instances) = reflector::store();
     let (services, write_services) = reflector::store();
     let (rules, write_rules) = reflector::store();
+    let (drills, write_drills) = reflector::store();
     let (jobs, write_jobs) = reflector::store();
     let (pods, write_pods) = reflector::store();
     let (namespaces, write_namespaces) = reflector::store();
@@ -193,11 +197,12 @@ fn stores() -> (Caches, Writers) {
         instances: write_instances,
         services: write_services,
         rules: write_rules,
+        drills: write_drills,
         jobs: write_jobs,
         pods: write_pods,
         namespaces: write_namespaces,
     };
-    (Caches { regions, instances, services, rules, jobs, pods, namespaces }, writers)
+    (Caches { regions, instances, services, rules, drills, jobs, pods, namespaces }, writers)
 }
 
 fn apis<K>(client: &Client, options: &Options) -> Vec<Api<DeserializeGuard<K>>>
@@ -221,7 +226,8 @@ async fn lead(
     let (instances, instance_queue) = mpsc::channel(QUEUE);
     let (services, service_queue) = mpsc::channel(QUEUE);
     let (rules, rule_queue) = mpsc::channel(QUEUE);
-    let queues = Queues { regions, instances, services, rules };
+    let (drills, drill_queue) = mpsc::channel(QUEUE);
+    let queues = Queues { regions, instances, services, rules, drills };
     let context = Arc::new(Context::new(client, options, caches.clone(), queues, reconciles));
     let mut tasks = Tasks::new(stop.clone());
     spawn_watches(&mut tasks, &watches, writers, &context);
@@ -248,6 +254,9 @@ async fn lead(
     drives.spawn(queue::drive(caches.rules.clone(), rule_queue, shared(), |r, c| {
         rule::reconcile(r, c).boxed()
     }));
+    drives.spawn(queue::drive(caches.drills.clone(), drill_queue, shared(), |d, c| {
+        drill::reconcile(d, c).boxed()
+    }));
     loop {
         tokio::select! {
             ended = drives.join_next() => match ended {
@@ -263,11 +272,12 @@ async fn lead(
 
 async fn all_listed(caches: &Caches) -> bool {
     let start = Instant::now();
-    let Caches { regions, instances, services, rules, jobs, pods, namespaces } = caches;
+    let Caches { regions, instances, services, rules, drills, jobs, pods, namespaces } = caches;
     let listed = regions.wait_until_ready().await.is_ok()
         && instances.wait_until_ready().await.is_ok()
         && services.wait_until_ready().await.is_ok()
         && rules.wait_until_ready().await.is_ok()
+        && drills.wait_until_ready().await.is_ok()
         && jobs.wait_until_ready().await.is_ok()
         && pods.wait_until_ready().await.is_ok()
         && namespaces.wait_until_ready().await.is_ok();
@@ -301,13 +311,14 @@ impl Watches<'_> {
 fn spawn_watches(tasks: &mut Tasks, client: &Client, writers: Writers, context: &Arc<Context>) {
     let all = watcher::Config::default;
     let ours = || watcher::Config::default().labels(MANAGED);
-    let Writers { regions, instances, services, rules, jobs, pods, namespaces } = writers;
+    let Writers { regions, instances, services, rules, drills, jobs, pods, namespaces } = writers;
     let options = &context.options;
     let mut watches = Watches { tasks, context };
     watches.spawn(vec![Api::all(client.clone())], all(), regions, changes::region_seen);
     watches.spawn(apis(client, options), all(), instances, changes::instance_seen);
     watches.spawn(apis(client, options), all(), services, changes::service_seen);
     watches.spawn(apis(client, options), all(), rules, changes::rule_seen);
+    watches.spawn(apis(client, options), all(), drills, changes::drill_seen);
     watches.spawn(apis::<Job>(client, options), ours(), jobs, changes::child_seen);
     watches.spawn(apis::<Pod>(client, options), ours(), pods, changes::child_seen);
     watches.spawn(vec![Api::all(client.clone())], all(), namespaces, changes::namespace_seen);

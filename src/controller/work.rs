@@ -2,12 +2,13 @@
 //! and what is said of it.
 
 pub mod act;
+pub mod beside;
 pub mod children;
 pub mod findings;
 pub mod health;
 pub mod next;
 pub mod plan;
-mod pod;
+pub(super) mod pod;
 pub mod receiver;
 pub mod request;
 pub mod seen;

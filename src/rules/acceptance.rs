@@ -122,7 +122,7 @@ fn in_service(instance: &DatabaseInstance) -> Result<(), Objection> {
                 ),
             ));
         }
-        Some(phase @ (InstancePhase::Stopped | InstancePhase::Unreachable)) => {
+        Some(phase) => {
             return Err(waiting(
                 "InstanceNotRunning",
                 format!(

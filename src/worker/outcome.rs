@@ -6,6 +6,7 @@ use crate::{
     api::FailureSide,
     backup,
     replicate::{self, feed::FeedError, follow},
+    restore,
     store::{self, Side},
     task::{self, ExitCode, LastWords},
 };
@@ -31,6 +32,10 @@ pub enum Error {
     Backup(#[from] backup::Error),
     #[error(transparent)]
     Replication(#[from] follow::Error),
+    #[error(transparent)]
+    Restore(#[from] restore::Error),
+    #[error(transparent)]
+    RestoreStep(#[from] restore::AtStep),
     /// Objects are left that a store did not take or give, though it was asked again and again.
     #[error("{0}")]
     Unfinished(String),
@@ -54,6 +59,7 @@ impl Error {
             Self::TaskFile { .. } | Self::Task { .. } | Self::Plan { .. } => "InvalidTask",
             Self::Backup(error) => error.reason(),
             Self::Replication(error) => error.reason(),
+            Self::Restore(error) | Self::RestoreStep(restore::AtStep { error, .. }) => error.reason(),
             Self::Unfinished(_) => "StoreUnreachable",
             Self::Superseded(_) => "Superseded",
             Self::Terminated => "Terminated",
@@ -73,17 +79,30 @@ impl Error {
             Self::Backup(backup::Error::Stuck(_)) | Self::Replication(follow::Error::Stuck(_)) => {
                 ExitCode::Stuck
             }
-            Self::Backup(backup::Error::Store { source, .. }) => store_exit_code(source),
             Self::Replication(follow::Error::Replicate(replicate::Error::Store { source, .. })) => {
                 store_exit_code(source)
             }
             // A token that is put into the Secret is seen by the next pod at the latest.
             Self::Replication(follow::Error::Feed(FeedError::Token { .. })) => ExitCode::Denied,
+            Self::Backup(backup::Error::Store { source, .. })
+            | Self::Restore(restore::Error::Backup(backup::Error::Store { source, .. }))
+            | Self::RestoreStep(restore::AtStep {
+                error: restore::Error::Backup(backup::Error::Store { source, .. }),
+                ..
+            }) => store_exit_code(source),
+            Self::Restore(error) | Self::RestoreStep(restore::AtStep { error, .. })
+                if error.is_permanent() =>
+            {
+                ExitCode::Permanent
+            }
             Self::Backup(error) if error.is_permanent() => ExitCode::Permanent,
             Self::Replication(error) if error.is_permanent() => ExitCode::Permanent,
-            Self::Kubernetes(_) | Self::Broken(_) | Self::Backup(_) | Self::Replication(_) => {
-                ExitCode::Failed
-            }
+            Self::Kubernetes(_)
+            | Self::Broken(_)
+            | Self::Backup(_)
+            | Self::Replication(_)
+            | Self::Restore(_)
+            | Self::RestoreStep(_) => ExitCode::Failed,
         }
     }
 

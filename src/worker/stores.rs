@@ -4,7 +4,11 @@ use std::{path::Path, sync::Arc};
 
 use crate::{
     api,
-    backup::{self, catalog::Format, sync::Place},
+    backup::{
+        self,
+        catalog::{Format, sqlserver::Names},
+        sync::Place,
+    },
     store::{
         Side,
         credentials::Credentials,
@@ -42,13 +46,23 @@ pub fn place(location: &StoreLocation) -> Place {
     }
 }
 
-/// The catalog's name for a layout.
+/// The catalog's name for a layout; `None` where it has to be told from what is there.
 #[must_use]
-pub fn format(format: &TaskFormat) -> Format {
-    match format.clone() {
+pub fn format(format: &TaskFormat) -> Option<Format> {
+    Some(match format.clone() {
+        TaskFormat::Detected => return None,
         TaskFormat::MariaDBOperator => Format::MariaDBOperator,
         TaskFormat::WalGMySQL => Format::WalGMySQL,
+        TaskFormat::WalGMongoDB => Format::WalGMongoDB,
         TaskFormat::PerconaMongoDB => Format::PerconaMongoDB,
+        TaskFormat::WalGSQLServer => Format::WalGSQLServer,
+        TaskFormat::SqlServer { pattern, utc_offset_seconds, ignore } => {
+            Format::SqlServer(Names { pattern, utc_offset_seconds, ignore })
+        }
+        TaskFormat::PerconaXtraDB => Format::PerconaXtraDB,
+        TaskFormat::Barman => Format::Barman,
+        TaskFormat::WalGPostgres => Format::WalGPostgres,
+        TaskFormat::PgBackRest => Format::PgBackRest,
         TaskFormat::Files { full, incremental } => Format::Files { full, incremental },
-    }
+    })
 }

@@ -83,6 +83,18 @@ async fn p02_an_instance_that_can_not_be_is_refused_on_apply() {
         (json!({"engine": "Oracle"}), "Unsupported value"),
         (json!({"engine": "MongoDB", "backups": backups(json!({}))}), "does not fit the engine"),
         (json!({"engine": "MySQL", "backups": backups(json!({"format": "PBM"}))}), "does not fit the engine"),
+        (
+            json!({"engine": "PostgreSQL", "backups": backups(json!({"format": "PBM"}))}),
+            "does not fit the engine",
+        ),
+        (
+            json!({"engine": "SQLServer", "backups": backups(json!({"format": "SQLServer"}))}),
+            "states the server's utcOffset",
+        ),
+        (
+            json!({"engine": "SQLServer", "backups": backups(json!({"format": "SQLServer", "sqlServer": {"utcOffset": "2h"}}))}),
+            "must be Z or like",
+        ),
         (json!({"engine": "SQLServer", "endpoint": {"uri": "mysql://x:3306"}}), "MySQL only"),
         (json!({"engine": "MySQL", "endpoint": {"uri": "mysql://root:secret@x:3306"}}), "without user"),
         (json!({"engine": "MySQL", "backups": backups(json!({"format": "Files"}))}), "files is needed"),

@@ -25,4 +25,5 @@ mod migrating;
 mod mutual;
 mod outage;
 mod starting;
+mod via;
 mod working;

@@ -2,7 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod archives;
 mod catalogs;
+mod catalogs_mongo;
+mod catalogs_pxc;
+mod catalogs_sqlserver;
+mod detecting;
 #[path = "../support/history.rs"]
 mod history;
 mod inspecting;

@@ -34,7 +34,7 @@ pub fn time(text: &str) -> Timestamp {
 
 /// A clock that a test turns.
 #[derive(Debug)]
-pub struct Hand(Mutex<Timestamp>);
+pub struct Hand(pub Mutex<Timestamp>);
 
 impl Clock for Hand {
     fn now(&self) -> Timestamp {
@@ -58,6 +58,7 @@ fn place(endpoint: &str, bucket: &str, prefix: &str) -> Place {
 pub fn config(format: Format) -> SyncConfig {
     SyncConfig {
         format,
+        detected: None,
         source: place("http://north", "backups", "orders/"),
         target: place("http://east", "dr", "copies/orders/"),
         engine: "MySQL".into(),
@@ -858,7 +859,7 @@ fn pbm_world(objects: usize) -> World {
 #[tokio::test]
 async fn b02_b01_b14_a_mongodb_base_of_many_objects_counts_only_when_it_is_whole() {
     let world = pbm_world(3000);
-    let begun = [window("2026-11-20T00:04:30Z", "2026-11-20T00:44:30Z")];
+    let begun = [window("2026-11-20T00:04:30Z", "2026-11-20T00:44:29Z")];
     // A worker that dies in the payload, before the metadata, and right after it.
     for after in [40, 2100, 3030] {
         world.target.fault(Fault::always(Verb::Put, Failure::AccessDenied).after(after));

@@ -31,15 +31,27 @@ pub struct Bucket {
 
 /// A bucket of a region, opened with the region's root credentials.
 pub fn open(region: &str, bucket: &str) -> Bucket {
+    let (endpoint, keys) = address(region);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let store = runtime.block_on(async { store(region, bucket) });
+    Bucket { store, endpoint, keys, runtime }
+}
+
+/// The same, for who has a runtime.
+pub fn store(region: &str, bucket: &str) -> S3Store {
+    let (endpoint, keys) = address(region);
+    S3Store::new(S3Config::new(&endpoint, bucket, Credentials::fixed(&keys[0], &keys[1]))).expect("a store")
+}
+
+/// Where a region's store listens, with its root credentials.
+fn address(region: &str) -> (String, [String; 2]) {
     let service =
         get("service", region, "minio").unwrap_or_else(|| panic!("no MinIO in {region}: is the demo up?"));
     let address = service["spec"]["clusterIP"].as_str().expect("a Service has an address");
-    let keys = ["rootUser", "rootPassword"].map(|key| secret_value(region, "minio", key));
-    let endpoint = format!("http://{address}:9000");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let config = S3Config::new(&endpoint, bucket, Credentials::fixed(&keys[0], &keys[1]));
-    let store = runtime.block_on(async { S3Store::new(config) }).expect("a store");
-    Bucket { store, endpoint, keys, runtime }
+    (
+        format!("http://{address}:9000"),
+        ["rootUser", "rootPassword"].map(|key| secret_value(region, "minio", key)),
+    )
 }
 
 /// Has the store tell one of its targets of what happens in the bucket.

@@ -9,8 +9,25 @@ mod deletion;
 mod main_story;
 mod mending;
 mod migration;
+#[allow(dead_code, reason = "the suite of restores needs more of it")]
+#[path = "../restore/moments.rs"]
+mod moments;
 mod mutual;
+#[allow(dead_code, reason = "the suite of restores needs more of it")]
+#[path = "../restore/mysql_source.rs"]
+mod mysql_source;
+mod postgres;
+#[allow(dead_code, reason = "not every test binary needs all of it")]
+#[path = "../support/postgres.rs"]
+mod postgres_source;
+mod restore;
 mod rule;
+#[allow(dead_code, reason = "the suite of restores needs more of it")]
+#[path = "../restore/server.rs"]
+mod server;
 mod service;
+#[allow(dead_code, reason = "the suite of restores needs more of it")]
+#[path = "../restore/set.rs"]
+mod set;
 mod upgrade;
 mod webhook;

@@ -59,6 +59,11 @@ spec:
     }
 
     pub fn create_service(&self, deletion_policy: &str) {
+        self.create_service_that(&format!("deletionPolicy: {deletion_policy}"));
+    }
+
+    /// With a line of its spec.
+    pub fn create_service_that(&self, line: &str) {
         let Self { namespace, region, bucket, prefix } = self;
         apply(&format!(
             "apiVersion: farshore.dev/v1alpha1
@@ -68,7 +73,7 @@ spec:
   instanceRef: {{name: source}}
   target: {{region: {region}, bucket: {bucket}, prefix: {prefix}, credentials: {{secretRef: {{name: target}}}}}}
   interval: 5s
-  deletionPolicy: {deletion_policy}
+  {line}
 "
         ));
     }

@@ -3,6 +3,7 @@
 use k8s_openapi::{
     NamespaceResourceScope,
     api::{
+        apps::v1::StatefulSet,
         batch::v1::Job,
         core::v1::{ConfigMap, Service, ServiceAccount},
         networking::v1::NetworkPolicy,
@@ -11,12 +12,12 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, Resource,
-    api::{Patch, PatchParams, PostParams},
+    api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use crate::cluster::{Room, SYSTEM, acting_as, allowed, image, refused};
+use crate::cluster::{Room, SYSTEM, acting_as, allowed, image, kubectl, refused};
 
 const USER: &str = "system:serviceaccount:farshore-system:farshore";
 
@@ -38,7 +39,10 @@ async fn p07_the_controller_can_read_no_secret_and_can_not_become_somebody_else(
         ("update", "", "configmaps", ""),
         ("list", "", "configmaps", ""),
         ("watch", "", "configmaps", ""),
-        ("get", "", "services", ""),
+        ("delete", "apps", "statefulsets", ""),
+        ("patch", "apps", "statefulsets", ""),
+        ("delete", "", "persistentvolumeclaims", ""),
+        ("patch", "", "persistentvolumeclaims", ""),
         ("list", "", "services", ""),
         ("update", "", "services", ""),
         ("get", "networking.k8s.io", "networkpolicies", ""),
@@ -194,7 +198,7 @@ fn changed(mut object: Value, pointer: &str, value: Value) -> Value {
 const POD: &str = "/spec/template/spec";
 const IMAGE: &str = "only its own image";
 const RESTRICTED: &str = "as restricted as";
-const VOLUMES: &str = "mount only ConfigMaps, Secrets and empty directories";
+const VOLUMES: &str = "mount only ConfigMaps, Secrets, empty directories";
 const OWNED: &str = "one of its resources owns";
 const LABELLED: &str = "app.kubernetes.io/managed-by=farshore";
 const WORKER: &str = "starts workers only";
@@ -253,6 +257,95 @@ async fn p07_the_controller_starts_only_its_own_restricted_workers() {
     }
 }
 
+/// A Job that restores, in an image of a user's choice.
+fn restore() -> Value {
+    let mut job = job();
+    let confined = job["spec"]["template"]["spec"]["containers"][0]["securityContext"].clone();
+    for (below, value) in [
+        ("/containers/0/image", json!("registry.invalid/mariadb:10.11")),
+        ("/containers/0/command", json!(["/var/run/farshore/bin/farshore"])),
+        ("/containers/0/args", json!(["worker", "restore"])),
+        ("/volumes/3", json!({"name": "data", "persistentVolumeClaim": {"claimName": "data-orders-0"}})),
+        (
+            "/initContainers",
+            json!([{"name": "program", "image": image(), "args": ["worker", "install", "/var/run/farshore/bin"],
+                    "securityContext": confined}]),
+        ),
+    ] {
+        put(&mut job, &format!("{POD}{below}"), value);
+    }
+    job
+}
+
+#[tokio::test]
+async fn b08_p07_the_controller_restores_with_its_own_program_beside_a_users_image() {
+    let room = Room::new("policy-restore").await;
+    let controller = Controller::of(&room).await;
+    allowed("a restore", async || controller.create::<Job>(&restore()).await).await;
+    let pod = |below: &str| format!("{POD}{below}");
+    for (pointer, value, words) in [
+        (pod("/containers/0/command"), json!(["sh", "-c", "cat /s/*"]), WORKER),
+        (pod("/containers/0/args"), json!(["worker", "sync"]), IMAGE),
+        (pod("/containers/1"), json!({"name": "b", "image": "evil.invalid/shell"}), IMAGE),
+        (pod("/initContainers/0/image"), json!("evil.invalid/shell"), IMAGE),
+        (pod("/initContainers/0/args"), json!(["worker", "install", "/elsewhere"]), IMAGE),
+        (pod("/initContainers/0/command"), json!(["sh"]), IMAGE),
+        (pod("/initContainers/0/securityContext/privileged"), json!(true), "privileged"),
+        (pod("/initContainers"), json!([]), IMAGE),
+        (pod("/volumes/3/persistentVolumeClaim/claimName"), json!("theirs"), VOLUMES),
+    ] {
+        let what = format!("{pointer} = {value}");
+        let changed = changed(restore(), &pointer, value);
+        refused(&what, &[words], async || controller.create::<Job>(&changed).await).await;
+    }
+}
+
+/// The server of a restored instance.
+fn server() -> Value {
+    let labels =
+        json!({"app.kubernetes.io/managed-by": "farshore", "app.kubernetes.io/component": "database"});
+    let job = restore();
+    let pod = &job["spec"]["template"]["spec"];
+    json!({
+        "metadata": metadata(),
+        "spec": {
+            "serviceName": "orders", "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {
+                "automountServiceAccountToken": false, "securityContext": pod["securityContext"],
+                "containers": [{"name": "database", "image": "registry.invalid/mariadb:10.11",
+                                "securityContext": pod["containers"][0]["securityContext"]}],
+                "volumes": [{"name": "tmp", "emptyDir": {}}],
+            }},
+        },
+    })
+}
+
+#[tokio::test]
+async fn b08_p07_a_restored_server_knows_no_secret_and_no_token() {
+    let room = Room::new("policy-server").await;
+    let controller = Controller::of(&room).await;
+    allowed("a server", async || controller.create::<StatefulSet>(&server()).await).await;
+    let pod = |below: &str| format!("{POD}{below}");
+    let knows = "know no Secret and no token";
+    for (pointer, value, words) in [
+        (pod("/volumes/0"), json!({"name": "tmp", "secret": {"secretName": "theirs"}}), knows),
+        (pod("/automountServiceAccountToken"), json!(true), knows),
+        (pod("/initContainers"), json!([{"name": "first", "image": "evil.invalid/shell"}]), RESTRICTED),
+        (
+            pod("/containers/0/env"),
+            json!([{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]),
+            knows,
+        ),
+        (pod("/hostNetwork"), json!(true), RESTRICTED),
+        (pod("/containers/0/securityContext/privileged"), json!(true), "privileged"),
+        ("/metadata/ownerReferences".to_owned(), json!([]), OWNED),
+    ] {
+        let what = format!("{pointer} = {value}");
+        let changed = changed(server(), &pointer, value);
+        refused(&what, &[words], async || controller.create::<StatefulSet>(&changed).await).await;
+    }
+}
+
 #[tokio::test]
 async fn p07_the_controller_gives_no_more_than_one_resource_of_farshore_by_name() {
     let room = Room::new("policy-role").await;
@@ -277,7 +370,7 @@ async fn p07_the_controller_gives_no_more_than_one_resource_of_farshore_by_name(
         (all, about),
         (map("kube-root-ca.crt", json!(["get"])), about),
         (map("farshore-copy", json!(["delete"])), about),
-        (rule("farshore.dev", "databaseinstances", json!(["get"])), about),
+        (rule("farshore.dev", "databaseinstances", json!(["patch"])), "not currently held"),
         (rule("farshore.dev", "backupsyncservices", json!(["delete"])), about),
         (rule("farshore.dev", "backupsyncservices", json!(["patch"])), about),
         (rule("", "secrets", json!(["get"])), "not currently held"),
@@ -341,6 +434,54 @@ async fn p07_what_the_controller_makes_has_an_owner_and_a_label() {
     refused("an account", &[LABELLED], async || controller.create::<ServiceAccount>(&bare).await).await;
 }
 
+/// What the chart's `via` allows, and no more: `cloudNativePG` is on here, the others are off.
+#[tokio::test]
+async fn b08_p07_the_controller_makes_of_another_operator_what_the_chart_allows() {
+    let room = Room::new("policy-foreign").await;
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "clusters.postgresql.cnpg.io"},
+        "spec": {
+            "group": "postgresql.cnpg.io", "scope": "Namespaced",
+            "names": {"kind": "Cluster", "plural": "clusters", "singular": "cluster"},
+            "versions": [{
+                "name": "v1", "served": true, "storage": true, "subresources": {"status": {}},
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+            }],
+        },
+    });
+    let apply = ["apply", "--server-side", "--force-conflicts", "--field-manager=tests", "-f", "-"];
+    kubectl(&apply, &definition.to_string());
+    for (verb, group, resource, may) in [
+        ("create", "postgresql.cnpg.io", "clusters", true),
+        ("get", "postgresql.cnpg.io", "clusters", true),
+        ("list", "postgresql.cnpg.io", "clusters", false),
+        ("patch", "postgresql.cnpg.io", "clusters", false),
+        ("delete", "postgresql.cnpg.io", "clusters", false),
+        ("create", "k8s.mariadb.com", "mariadbs", false),
+        ("get", "psmdb.percona.com", "perconaservermongodbs", false),
+    ] {
+        let asked = json!({"namespace": room.namespace, "verb": verb, "group": group, "resource": resource});
+        assert_eq!(room.can(USER, asked.clone()).await, may, "{asked}");
+    }
+    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("postgresql.cnpg.io", "v1", "Cluster"));
+    let api: Api<DynamicObject> = Api::namespaced_with(acting_as(USER).await, &room.namespace, &kind);
+    let dry = PostParams { dry_run: true, ..PostParams::default() };
+    let create = async |labels: Value| {
+        let object = json!({
+            "apiVersion": "postgresql.cnpg.io/v1", "kind": "Cluster",
+            "metadata": {"name": "orders", "labels": labels}, "spec": {},
+        });
+        api.create(&dry, &serde_json::from_value(object).unwrap()).await
+    };
+    let managed = "app.kubernetes.io/managed-by";
+    let good = json!({managed: "farshore", "farshore.dev/instance-uid": "0"});
+    allowed("a Cluster", async || create(good.clone()).await).await;
+    refused("a Cluster of nobody", &[OWNED], async || create(json!({managed: "farshore"})).await).await;
+    let bare = json!({"farshore.dev/instance-uid": "0"});
+    refused("a Cluster without a label", &[LABELLED], async || create(bare.clone()).await).await;
+}
+
 #[tokio::test]
 async fn c03_p07_the_controller_opens_ways_to_its_own_workers_only() {
     let room = Room::new("policy-way").await;
@@ -354,7 +495,10 @@ async fn c03_p07_the_controller_opens_ways_to_its_own_workers_only() {
     allowed("a Service", async || controller.create::<Service>(&service).await).await;
     allowed("a NetworkPolicy", async || controller.create::<NetworkPolicy>(&policy).await).await;
 
-    let (leads, about) = ("Services lead to its own workers only", "what reaches its own workers only");
+    let (leads, about) = (
+        "Services lead to its own workers and the instances that it restored only",
+        "what reaches its own workers only",
+    );
     for (pointer, value, words) in [
         ("/spec/selector", json!({"app": "theirs"}), leads),
         ("/spec/selector", json!(null), leads),

@@ -1,6 +1,6 @@
 //! Nobody makes Farshore use a Secret that he may not read.
 
-use farshore::api::{BackupSyncService, BucketReplicationRule, DatabaseInstance};
+use farshore::api::{BackupSyncService, BucketReplicationRule, DatabaseInstance, RecoveryDrill};
 use k8s_openapi::NamespaceResourceScope;
 use kube::{
     Api, Client, Resource,
@@ -21,12 +21,13 @@ trait Kind: Resource<Scope = NamespaceResourceScope, DynamicType = ()> {}
 impl Kind for DatabaseInstance {}
 impl Kind for BackupSyncService {}
 impl Kind for BucketReplicationRule {}
+impl Kind for RecoveryDrill {}
 
 impl Person {
     async fn new(room: &Room, name: &str, may_use: &[&str]) -> Self {
         let user = format!("{name}-of-{}", room.namespace);
         let rules = json!([
-            {"apiGroups": ["farshore.dev"], "resources": ["databaseinstances", "backupsyncservices", "bucketreplicationrules"],
+            {"apiGroups": ["farshore.dev"], "resources": ["databaseinstances", "backupsyncservices", "bucketreplicationrules", "recoverydrills"],
              "verbs": ["get", "list", "watch", "create", "update", "patch", "delete"]},
             {"apiGroups": ["farshore.dev"], "resources": ["databaseinstances"], "resourceNames": may_use,
              "verbs": ["use"]},
@@ -252,6 +253,122 @@ async fn p07_an_administrator_of_the_namespace_gets_through_and_an_editor_needs_
     allowed("an instance", async || eve.try_create::<DatabaseInstance>(&instance("new", "any")).await).await;
     let words = ["DatabaseInstance orders", "the verb `use`"];
     refused("a service", &words, async || eve.try_create::<BackupSyncService>(&rich).await).await;
+}
+
+/// An instance that is restored from the copy of `service`.
+fn restored(service: &str, admin: &str, moment: &str) -> Value {
+    json!({
+        "apiVersion": "farshore.dev/v1alpha1", "kind": "DatabaseInstance", "metadata": {"name": "new"},
+        "spec": {"engine": "MySQL", "region": "east", "bootstrap": {
+            "recovery": {"serviceRef": {"name": service}, "timePoint": moment},
+            "instance": {"image": "i", "storage": "1Gi", "adminSecretRef": {"name": admin}},
+        }},
+    })
+}
+
+fn drill(service: &str) -> Value {
+    json!({
+        "apiVersion": "farshore.dev/v1alpha1", "kind": "RecoveryDrill", "metadata": {"name": "nightly"},
+        "spec": {"serviceRef": {"name": service}, "schedule": "0 3 * * *",
+                 "instance": {"image": "i", "storage": "1Gi"}},
+    })
+}
+
+/// Restoring is reading: nobody restores what he may not read, and no moment that can't be had.
+#[tokio::test]
+async fn b08_b15_p07_a_restore_uses_no_secret_that_its_author_may_not_read_and_no_moment_outside() {
+    let room = Room::new("policy-recovery").await;
+    let ann = Person::new(&room, "ann", &["orders"]).await;
+    for (name, secret) in [("copy", "own"), ("theirs", "foreign")] {
+        exists::<BackupSyncService>(&room, service(name, "orders", secret)).await;
+        let windows = json!([{"from": "2026-11-21T08:00:00Z", "to": "2026-11-21T09:00:00Z"}]);
+        let status = json!({"status": {"recoveryWindows": windows, "conditions": []}});
+        let api: Api<BackupSyncService> = Api::namespaced(room.client.clone(), &room.namespace);
+        api.patch_status(name, &PatchParams::default(), &Patch::Merge(&status)).await.unwrap();
+    }
+    let good = restored("copy", "own", "2026-11-21T08:30:00Z");
+    allowed("a restore", async || ann.try_create::<DatabaseInstance>(&good).await).await;
+    let words = ["DatabaseInstance new", "Secret foreign", "ask for `get` on that Secret"];
+    let admin = restored("copy", "foreign", "2026-11-21T08:30:00Z");
+    refused("its account", &words, async || ann.try_create::<DatabaseInstance>(&admin).await).await;
+    let copy = restored("theirs", "own", "2026-11-21T08:30:00Z");
+    refused("its copy", &words, async || ann.try_create::<DatabaseInstance>(&copy).await).await;
+    let key = |name: &str| json!({"secretRef": {"name": name}});
+    let locked = |name: &str| with(good.clone(), "bootstrap.recovery.decryption", key(name));
+    allowed("its key", async || ann.try_create::<DatabaseInstance>(&locked("own")).await).await;
+    refused("its key", &words, async || ann.try_create::<DatabaseInstance>(&locked("foreign")).await).await;
+    let pulled = with(good.clone(), "bootstrap.instance.imagePullSecrets", json!([{"name": "foreign"}]));
+    refused("its image", &words, async || ann.try_create::<DatabaseInstance>(&pulled).await).await;
+    let words = ["RecoveryDrill nightly", "Secret foreign", "ask for `get` on that Secret"];
+    allowed("a drill", async || ann.try_create::<RecoveryDrill>(&drill("copy")).await).await;
+    refused("a drill", &words, async || ann.try_create::<RecoveryDrill>(&drill("theirs")).await).await;
+    let locked = |name: &str| with(drill("copy"), "decryption", key(name));
+    allowed("a drill's key", async || ann.try_create::<RecoveryDrill>(&locked("own")).await).await;
+    refused("a drill's key", &words, async || ann.try_create::<RecoveryDrill>(&locked("foreign")).await)
+        .await;
+    // A key that somebody else named is not led to an image of one's own.
+    let theirs = with(locked("foreign"), "instance.image", json!("theirs"));
+    exists::<RecoveryDrill>(&room, theirs).await;
+    ann.may_not_edit::<RecoveryDrill>("nightly", json!({"spec": {"instance": {"image": "mine"}}}), &words)
+        .await;
+    let words = ["can't be restored", "2026-11-21T08:00:00Z to 2026-11-21T09:00:00Z"];
+    for moment in ["2026-11-21T07:59:59Z", "2026-11-21T09:00:01Z"] {
+        let outside = restored("copy", "own", moment);
+        refused(moment, &words, async || ann.try_create::<DatabaseInstance>(&outside).await).await;
+    }
+}
+
+/// A restore that is left to another operator is a resource of that operator.
+#[tokio::test]
+async fn b08_p07_nobody_has_made_by_another_operator_what_he_may_not_make_himself() {
+    let room = Room::new("policy-via").await;
+    let ann = Person::new(&room, "ann", &["orders"]).await;
+    exists::<BackupSyncService>(&room, service("copy", "orders", "own")).await;
+    let plain = restored("copy", "own", "2026-11-21T08:30:00Z");
+    let plain = with(plain, "engine", json!("PostgreSQL"));
+    let via =
+        with(plain, "bootstrap.recovery.via", json!({"operator": "CloudNativePG", "spec": {"instances": 1}}));
+    let words = ["DatabaseInstance new", "clusters of postgresql.cnpg.io", "which you may not create"];
+    refused("a Cluster", &words, async || ann.try_create::<DatabaseInstance>(&via).await).await;
+
+    // Of three kinds, each is asked for.
+    let maria = with(
+        with(via.clone(), "engine", json!("MySQL")),
+        "bootstrap.recovery.via",
+        json!({"operator": "MariaDBOperator"}),
+    );
+    let subject = || json!({"kind": "User", "name": format!("ann-of-{}", room.namespace)});
+    let kinds = ["mariadbs", "physicalbackups", "pointintimerecoveries"];
+    for (at, kind) in kinds.into_iter().enumerate() {
+        let words = [kind, "of k8s.mariadb.com", "which you may not create"];
+        refused(kind, &words, async || ann.try_create::<DatabaseInstance>(&maria).await).await;
+        let may = json!([{"apiGroups": ["k8s.mariadb.com"], "resources": [kind], "verbs": ["create"]}]);
+        room.grant(&format!("maria-{at}"), subject(), may).await;
+    }
+    allowed("a MariaDB", async || ann.try_create::<DatabaseInstance>(&maria).await).await;
+
+    // Nor does an edit of what another person wrote.
+    exists::<DatabaseInstance>(&room, with_name(via.clone(), "theirs")).await;
+    let more = json!({"spec": {"bootstrap": {"recovery": {"via": {"spec": {"instances": 5}}}}}});
+    let words = ["DatabaseInstance theirs", "which you may not create"];
+    refused("an edit", &words, async || ann.try_edit::<DatabaseInstance>("theirs", &more).await).await;
+    let label = json!({"metadata": {"labels": {"team": "shop"}}});
+    allowed("a label", async || ann.try_edit::<DatabaseInstance>("theirs", &label).await).await;
+
+    let may = json!([{"apiGroups": ["postgresql.cnpg.io"], "resources": ["clusters"], "verbs": ["create"]}]);
+    room.grant("clusters", subject(), may).await;
+    allowed("a Cluster", async || ann.try_create::<DatabaseInstance>(&via).await).await;
+    let words = ["DatabaseInstance new", "Secret foreign", "ask for `get` on that Secret"];
+    let foreign = json!({"secretRef": {"name": "foreign"}});
+    let keys = with(via.clone(), "bootstrap.recovery.via.credentials", foreign);
+    refused("its keys", &words, async || ann.try_create::<DatabaseInstance>(&keys).await).await;
+    let authorities = with(via, "bootstrap.recovery.via.caSecretRef", json!({"name": "foreign"}));
+    refused("its authorities", &words, async || ann.try_create::<DatabaseInstance>(&authorities).await).await;
+}
+
+fn with_name(mut object: Value, name: &str) -> Value {
+    object["metadata"]["name"] = json!(name);
+    object
 }
 
 fn rule(source: &str, feed: Value) -> Value {

@@ -155,6 +155,7 @@ async fn p07_a_worker_changes_observed_and_nothing_else_of_the_status() {
         "backups": {"full": 1, "incremental": 0, "logs": 1, "bytes": 1},
         "usage": {"storedBytes": 1, "transferredBytes": 1},
         "lastSyncTime": now,
+        "lastProved": {"at": now, "duration": "9s", "drill": "nightly"},
         "lastRunRequest": {"requestedAt": now},
         "source": {"region": "north", "endpoint": "http://north", "bucket": "backups", "prefix": "", "instanceUid": "1"},
         "conditions": [{"type": "Ready", "status": "True", "reason": "Test", "message": "", "lastTransitionTime": now}],

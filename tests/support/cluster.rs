@@ -122,7 +122,9 @@ fn install_now() {
         .arg(root().join("charts/farshore"))
         .args(["--namespace", SYSTEM, "--kube-version", "1.34.4"])
         .arg(format!("--set=image.repository={repository}"))
-        .arg(format!("--set-string=image.tag={tag}"));
+        .arg(format!("--set-string=image.tag={tag}"))
+        // One of them on, the others off.
+        .arg("--set=via.cloudNativePG=true");
     for part in ["crds", "rights", "policies/farshore", "policies/secrets"] {
         command.args(["-s", &format!("templates/{part}.yaml")]);
     }

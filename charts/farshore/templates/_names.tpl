@@ -37,3 +37,23 @@ seccompProfile: {type: RuntimeDefault}
 {{- define "farshore.user" -}}
 system:serviceaccount:{{ .Release.Namespace }}:{{ include "farshore.name" . }}
 {{- end }}
+{{- /* Kinds of other operators that a restore may be left to, as `via` allows: what is made, and what is only seen. */ -}}
+{{- define "farshore.foreign" -}}
+{{- $all := list -}}
+{{- with .Values.via -}}
+{{- if .cloudNativePG -}}
+{{- $all = append $all (dict "group" "postgresql.cnpg.io" "made" (list "clusters")) -}}
+{{- $all = append $all (dict "group" "barmancloud.cnpg.io" "made" (list "objectstores")) -}}
+{{- end -}}
+{{- if .mariadbOperator -}}
+{{- $all = append $all (dict "group" "k8s.mariadb.com" "made" (list "mariadbs" "physicalbackups" "pointintimerecoveries")) -}}
+{{- end -}}
+{{- if .perconaServerMongoDB -}}
+{{- $all = append $all (dict "group" "psmdb.percona.com" "made" (list "perconaservermongodbrestores") "seen" (list "perconaservermongodbs")) -}}
+{{- end -}}
+{{- if .perconaXtraDBCluster -}}
+{{- $all = append $all (dict "group" "pxc.percona.com" "made" (list "perconaxtradbclusterrestores") "seen" (list "perconaxtradbclusters")) -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $all -}}
+{{- end }}

@@ -3,12 +3,15 @@
 //! Only event headers and a few bodies are looked at; everything else is skipped, so the cost is that
 //! of reading (and unpacking) the file, and memory is a few KiB plus the GTID list.
 
+mod cut;
+
 use std::io::{self, Read};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::gtid::Gtids;
+pub use cut::{Applied, Cut, cut};
 
 const MAGIC: [u8; 4] = *b"\xfebin";
 const HEADER: u32 = 19;
@@ -75,6 +78,10 @@ pub enum Unreadable {
     NotABinlog,
     #[error("not an xbstream")]
     NotABackup,
+    #[error("not a segment of PostgreSQL's log, versions 12 to 18")]
+    NotWal,
+    #[error("has {length} bytes, a segment of this server has {expected}")]
+    Length { length: u64, expected: u64 },
     #[error("ends within its head")]
     Short,
     #[error("encrypted by the server")]
@@ -310,7 +317,7 @@ fn u64_at(raw: &[u8], at: usize) -> u64 {
 }
 
 /// Reads until `buffer` is full or the input ends; answers how much was read.
-fn fill(input: &mut impl Read, buffer: &mut [u8]) -> Result<usize, Unreadable> {
+pub(super) fn fill(input: &mut impl Read, buffer: &mut [u8]) -> Result<usize, Unreadable> {
     let mut filled = 0;
     while filled < buffer.len() {
         match input.read(&mut buffer[filled..]) {

@@ -13,6 +13,7 @@ pub enum Packing {
     Bzip2,
     Zstd,
     Lz4,
+    Brotli,
     /// A known packing that can't be unpacked here.
     Other,
 }
@@ -26,7 +27,8 @@ pub fn split(name: &str) -> (&str, Packing) {
         "bz2" => Packing::Bzip2,
         "zst" => Packing::Zstd,
         "lz4" => Packing::Lz4,
-        "br" | "lzma" | "lzo" | "xz" | "s2" | "snappy" | "zlib" | "pgz" => Packing::Other,
+        "br" => Packing::Brotli,
+        "lzma" | "lzo" | "xz" | "s2" | "snappy" | "zlib" | "pgz" => Packing::Other,
         _ => return (name, Packing::Plain),
     };
     (stem, packing)
@@ -54,6 +56,11 @@ pub fn unpack(packing: Packing, input: Box<dyn Read>) -> Box<dyn Read> {
         Packing::Lz4 => {
             Box::new(BufReader::with_capacity(64 * 1024, lz4_flex::frame::FrameDecoder::new(buffered)))
         }
+        // Its format can't hold a larger window than 16 MiB.
+        Packing::Brotli => Box::new(BufReader::with_capacity(
+            64 * 1024,
+            brotli_decompressor::Decompressor::new(buffered, 64 * 1024),
+        )),
         Packing::Other => {
             Box::new(Failed(Some(io::Error::other("packed in a way that can't be unpacked here"))))
         }

@@ -8,7 +8,7 @@ use regex::Regex;
 
 use super::{
     Adapter, Answers, Base, BaseKind, Catalog, Continuity, Keys, Mark, Object, Part, Position, Role, Scan,
-    Segment, Span, Unknown,
+    Scope, Segment, Span, Unknown,
 };
 use crate::backup::{Error, Result, window::Basis};
 
@@ -78,6 +78,7 @@ impl Adapter for Files {
 fn base(object: &Object, logs: bool) -> Base {
     Base {
         id: object.key.clone(),
+        scope: Scope::default(),
         kind: BaseKind::Full,
         parent: None,
         orphan: false,
@@ -88,6 +89,7 @@ fn base(object: &Object, logs: bool) -> Base {
         consistent_at: object.modified,
         position: if logs { Position::Time(object.modified) } else { Position::None },
         streams: if logs { vec![STREAM.to_owned()] } else { Vec::new() },
+        fuzzy: false,
         complete: true,
         permanent: false,
     }
@@ -106,5 +108,6 @@ fn segment(object: &Object, number: u64, from: Timestamp) -> Segment {
         end: Mark::Unknown,
         open: false,
         stopped: false,
+        indivisible: false,
     }
 }

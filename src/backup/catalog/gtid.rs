@@ -82,6 +82,38 @@ impl Gtids {
         *ranges = merged;
     }
 
+    /// Adds all transactions of `other`, of the same kind of server.
+    pub fn add(&mut self, other: &Self) {
+        match other {
+            Self::MariaDb(theirs) => {
+                for ((domain, server), sequence) in theirs {
+                    self.add_mariadb(*domain, *server, *sequence);
+                }
+            }
+            Self::MySql(theirs) => {
+                for (source, ranges) in theirs {
+                    for (from, to) in ranges {
+                        self.add_range(source, *from, *to);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A MariaDB state as a position: of each domain, only the last transaction. `None` for MySQL's sets, and for
+    /// nothing.
+    #[must_use]
+    pub fn position(&self) -> Option<String> {
+        let Self::MariaDb(state) = self else { return None };
+        let mut last: BTreeMap<u32, (u64, u32)> = BTreeMap::new();
+        for ((domain, server), sequence) in state {
+            let newest = last.entry(*domain).or_default();
+            *newest = (*newest).max((*sequence, *server));
+        }
+        let parts = last.iter().map(|(domain, (sequence, server))| format!("{domain}-{server}-{sequence}"));
+        Some(parts.collect::<Vec<_>>().join(",")).filter(|position| !position.is_empty())
+    }
+
     /// True when nothing was applied yet, or the server does not count.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -107,6 +139,30 @@ impl Gtids {
             }),
             (_, other) => other.is_empty(),
         }
+    }
+
+    /// What is in either.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        let mut all = self.clone();
+        match (&mut all, other) {
+            (Self::MariaDb(ours), Self::MariaDb(theirs)) => {
+                for (origin, sequence) in theirs {
+                    let held = ours.entry(*origin).or_default();
+                    *held = (*held).max(*sequence);
+                }
+            }
+            (Self::MySql(_), Self::MySql(theirs)) => {
+                for (source, ranges) in theirs {
+                    for (from, to) in ranges {
+                        all.add_range(source, *from, *to);
+                    }
+                }
+            }
+            // One of them is empty, or they are not of one kind.
+            _ => return if self.is_empty() { other.clone() } else { all },
+        }
+        all
     }
 
     fn domain(&self, domain: u32) -> Option<u64> {

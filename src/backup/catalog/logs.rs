@@ -132,5 +132,6 @@ fn segment(file: &File, head: &Head, tail: Option<&Tail>, next: Option<&Head>) -
         end,
         open,
         stopped,
+        indivisible: false,
     }
 }

@@ -19,7 +19,7 @@ use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
 
 use super::{
     Adapter, Answer, Answers, Base, BaseKind, Catalog, Continuity, Keys, Object, Part, Position, Role, Scan,
-    Span, Unknown, Want, Warning, What, decode,
+    Scope, Span, Unknown, Want, Warning, What, decode,
     gtid::Gtids,
     logs::{self, Binlogs},
     xbstream::BackupInfo,
@@ -244,6 +244,7 @@ impl Found {
         let metadata: Vec<&Object> = sidecars.into_iter().flatten().collect();
         let base = Base {
             id: name.to_owned(),
+            scope: Scope::default(),
             kind: if incremental { BaseKind::Incremental } else { BaseKind::Full },
             parent: None,
             orphan: false,
@@ -258,6 +259,7 @@ impl Found {
             consistent_at,
             position,
             streams: vec![logs::STREAM.to_owned()],
+            fuzzy: false,
             complete,
             permanent: false,
         };

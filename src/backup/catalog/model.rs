@@ -20,8 +20,12 @@ pub struct Object {
     /// Where it lies, relative to the prefix, when that is elsewhere (a kept generation).
     pub stored_as: Option<String>,
     pub size: u64,
+    /// Its tool's: the source's own, also for a copy.
     #[serde(serialize_with = "tag")]
     pub etag: ETag,
+    /// The tag that it bears where it lies, when that is another one.
+    #[serde(skip)]
+    pub stored_etag: Option<ETag>,
     /// When the tool wrote it: the source's time, also for a copy.
     pub modified: Timestamp,
 }
@@ -35,6 +39,7 @@ impl Object {
             stored_as: None,
             size: listed.size,
             etag: listed.etag.clone(),
+            stored_etag: None,
             modified: listed.modified,
         }
     }
@@ -43,6 +48,12 @@ impl Object {
     #[must_use]
     pub fn location(&self) -> &str {
         self.stored_as.as_deref().unwrap_or(&self.key)
+    }
+
+    /// The tag that it bears where it lies; `None` where nobody noted one.
+    #[must_use]
+    pub fn tag(&self) -> Option<&ETag> {
+        Some(self.stored_etag.as_ref().unwrap_or(&self.etag)).filter(|tag| !tag.0.is_empty())
     }
 }
 
@@ -130,15 +141,28 @@ pub enum Continuity {
     Binlog,
     /// Slices of an oplog: the next begins no later than the last ended.
     Overlap,
+    /// Logs of SQL Server: the next begins no later than the last ended, in the same line of recoveries.
+    Lsn,
+    /// Binlogs of several servers with one set of GTIDs: the next needs no more than what the run holds.
+    Gtids,
+    /// PostgreSQL's log: the next begins where the last one ends, on its timeline or on one that left it
+    /// there.
+    Wal,
     /// Nothing says; taken to go on.
     Assumed,
 }
 
 /// One backup that a restore can begin from, or that goes on top of its parent.
+#[allow(clippy::struct_excessive_bools, reason = "facts that have nothing to do with one another")]
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own: any of them may go with any other"
+)]
 pub struct Base {
     pub id: String,
+    pub scope: Scope,
     pub kind: BaseKind,
     /// The backup that this one goes on top of.
     pub parent: Option<String>,
@@ -153,10 +177,26 @@ pub struct Base {
     pub position: Position,
     /// Logs that must be replayed from `position`, one stream each.
     pub streams: Vec<String>,
+    /// Alone it shows no moment: it was taken while the database was written, and only logs up to
+    /// `consistent_at` make it whole.
+    pub fuzzy: bool,
     /// Every object of it is there (its parents not counted).
     pub complete: bool,
     /// Marked by its tool to be kept for ever.
     pub permanent: bool,
+}
+
+/// What a base is of, where a set has databases that are restored side by side: a moment needs a base of
+/// each.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Scope {
+    /// Empty: the whole instance.
+    pub name: String,
+    /// Kept with the set, and no moment depends on it.
+    pub aside: bool,
+    /// Moments up to this one do without it: it was not there yet.
+    pub born: Option<Timestamp>,
 }
 
 /// Full, or on top of another.
@@ -204,6 +244,8 @@ pub struct Segment {
     pub open: bool,
     /// Closed by a server that shut down: another server's log may go on from here.
     pub stopped: bool,
+    /// It can be replayed as a whole only: no moment between its beginning and its end can be chosen.
+    pub indivisible: bool,
 }
 
 impl Segment {
@@ -222,14 +264,51 @@ pub enum Mark {
     Gtids(#[serde(serialize_with = "as_text")] Gtids),
     /// Seconds, and the increment within.
     Oplog(u32, u32),
+    /// A log sequence number of SQL Server, and the line of recoveries that it counts in.
+    Lsn {
+        #[serde(serialize_with = "as_text")]
+        lsn: u128,
+        fork: String,
+    },
+    /// Timeline, and the byte in PostgreSQL's log.
+    Wal(u32, u64),
+}
+
+/// Among `segments` that go on from one another, the place of the one that `start` lies in on `timeline`,
+/// and of the one that `stop` is the end of, or lies in.
+pub(crate) fn wal_reaches<'a>(
+    segments: impl Iterator<Item = &'a Segment>,
+    timeline: u32,
+    start: u64,
+    stop: u64,
+) -> Option<(usize, usize)> {
+    let (mut first, mut last) = (None, None);
+    for (at, segment) in segments.enumerate() {
+        if segment.holds_wal(timeline, start) {
+            first = Some(at);
+        }
+        if segment.holds_wal(timeline, stop.saturating_sub(1).max(start)) {
+            last = Some(at);
+        }
+    }
+    Some((first?, last?))
+}
+
+impl Segment {
+    /// True when the byte of a timeline lies in this segment: its own, or the one that it left here.
+    fn holds_wal(&self, timeline: u32, lsn: u64) -> bool {
+        let (Mark::Wal(own, end), start) = (&self.end, &self.start) else { return false };
+        let left = matches!(start, Mark::Wal(parent, _) if *parent == timeline);
+        (*own == timeline || left) && (self.number..*end).contains(&lsn)
+    }
 }
 
 fn tag<S: serde::Serializer>(etag: &ETag, out: S) -> Result<S::Ok, S::Error> {
     out.serialize_str(&etag.0)
 }
 
-fn as_text<S: serde::Serializer>(gtids: &Gtids, out: S) -> Result<S::Ok, S::Error> {
-    out.collect_str(gtids)
+fn as_text<S: serde::Serializer>(of: &impl std::fmt::Display, out: S) -> Result<S::Ok, S::Error> {
+    out.collect_str(of)
 }
 
 /// Where replay on top of a base begins.
@@ -243,6 +322,18 @@ pub enum Position {
         gtids: Option<Gtids>,
     },
     Oplog(u32, u32),
+    /// The last log sequence number that the base holds.
+    Lsn {
+        #[serde(serialize_with = "as_text")]
+        lsn: u128,
+        fork: String,
+    },
+    /// PostgreSQL's log from `start` to `stop`: without all of it the base can't be restored at all.
+    Wal {
+        timeline: u32,
+        start: u64,
+        stop: u64,
+    },
     /// Not recorded: the log that was being written at this moment, or any later one, will do.
     Time(Timestamp),
     /// There are no logs.

@@ -16,8 +16,9 @@ use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use serde::Deserialize;
 
 use super::{
-    Adapter, Answer, Answers, Base, BaseKind, Catalog, Continuity, Keys, Mark, Object, Part, Position, Role,
-    Scan, Segment, Span, Unknown, Want, Warning, What,
+    Adapter, Answer, Answers, Base, BaseKind, Catalog, Continuity, Keys, Object, Part, Position, Role, Scan,
+    Scope, Span, Unknown, Want, Warning, What,
+    oplog::{second, segment},
 };
 use crate::backup::window::Basis;
 
@@ -164,8 +165,11 @@ impl Adapter for Pbm {
             return Scan::Need(wants);
         }
         let mut catalog = Catalog::new(Basis::Proved, Continuity::Overlap);
-        catalog.segments =
-            self.slices.iter().map(|(set, slice, object)| segment(set, *slice, object)).collect();
+        catalog.segments = self
+            .slices
+            .iter()
+            .map(|(set, slice, object)| segment(set, (slice.from, slice.to), object))
+            .collect();
         for (id, found) in &self.bases {
             catalog.bases.extend(found.read(id, answers, &mut catalog.warnings));
         }
@@ -179,26 +183,6 @@ impl Adapter for Pbm {
 impl Pbm {
     fn found(&mut self, id: &str) -> &mut Found {
         self.bases.entry(id.to_owned()).or_default()
-    }
-}
-
-fn second(seconds: u32) -> Timestamp {
-    Timestamp::from_second(i64::from(seconds)).unwrap_or(Timestamp::UNIX_EPOCH)
-}
-
-fn segment(set: &str, slice: Slice, object: &Object) -> Segment {
-    Segment {
-        stream: set.to_owned(),
-        branch: String::new(),
-        number: u64::from(slice.from.0) << 32 | u64::from(slice.from.1),
-        name: object.key.rsplit('/').next().unwrap_or(&object.key).to_owned(),
-        object: object.clone(),
-        from: second(slice.from.0),
-        to: second(slice.to.0),
-        start: Mark::Oplog(slice.from.0, slice.from.1),
-        end: Mark::Oplog(slice.to.0, slice.to.1),
-        open: false,
-        stopped: false,
     }
 }
 
@@ -267,6 +251,7 @@ impl Found {
         let started = metadata.first_write_ts.map(|first| second(first.seconds));
         Base {
             id: id.to_owned(),
+            scope: Scope::default(),
             kind: if parent.is_some() { BaseKind::Incremental } else { BaseKind::Full },
             parent,
             orphan: false,
@@ -283,6 +268,7 @@ impl Found {
             consistent_at: second(last.seconds),
             position: Position::Oplog(last.seconds, last.increment),
             streams: metadata.replsets.iter().map(|set| set.name.clone()).collect(),
+            fuzzy: false,
             complete,
             permanent: false,
         }

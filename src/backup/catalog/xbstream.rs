@@ -29,7 +29,8 @@ pub struct BackupInfo {
 impl BackupInfo {
     /// Takes what an `xtrabackup_info` or an `xtrabackup_checkpoints` file says.
     pub fn read_properties(&mut self, text: &str) {
-        for line in text.lines() {
+        // A set of several servers' GTIDs goes on in the next line.
+        for line in text.replace(",\n", ",").lines() {
             let Some((name, value)) = line.split_once(" = ") else { continue };
             let (name, value) = (name.trim(), value.trim());
             match name {

@@ -73,7 +73,8 @@ impl Stored {
             None => (key.to_owned(), None),
         };
         let etag = ETag(self.source_etag.clone());
-        Object { key, stored_as, size: self.size, etag, modified: self.source_time }
+        let stored_etag = self.etag.clone().map(ETag);
+        Object { key, stored_as, size: self.size, etag, stored_etag, modified: self.source_time }
     }
 
     /// The tag that the target shows for it.

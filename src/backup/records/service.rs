@@ -101,8 +101,8 @@ fn same_source(found: &Service, wanted: &Service, target: &Place) -> Result<()> 
     if found.source != wanted.source {
         return Err(taken(target, of_another(found)));
     }
-    if found.format != wanted.format {
-        return Err(taken(target, format!("holds a copy in the format {:?}", found.format)));
+    if !found.format.goes_on_as(&wanted.format) {
+        return Err(taken(target, format!("holds a copy in the format {}", found.format.name())));
     }
     Ok(())
 }

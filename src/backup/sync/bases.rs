@@ -98,7 +98,8 @@ async fn copy(engine: &Engine, order: &BaseCopy) -> Result<Outcome> {
     let metadata = base.keys.metadata.iter().map(|key| (Span::One(key.clone()), Part::Metadata));
     let commit = base.keys.commit.iter().map(|key| (Span::One(key.clone()), Part::Commit));
     for (span, part) in payload.chain(metadata).chain(commit) {
-        match copy_span(engine, &span, part, order.whole).await? {
+        let last = base.keys.commit.as_deref().filter(|_| part != Part::Commit);
+        match copy_span(engine, (&span, part), last, order.whole).await? {
             Outcome::Whole { objects, bytes } => whole = (whole.0 + objects, whole.1 + bytes),
             refused @ Outcome::Refused(_) => return Ok(refused),
         }
@@ -106,13 +107,21 @@ async fn copy(engine: &Engine, order: &BaseCopy) -> Result<Outcome> {
     Ok(Outcome::Whole { objects: whole.0, bytes: whole.1 })
 }
 
-async fn copy_span(engine: &Engine, span: &Span, part: Part, whole: bool) -> Result<Outcome> {
+/// Copies what a span names, but for the file that says the base is whole.
+async fn copy_span(
+    engine: &Engine,
+    (span, part): (&Span, Part),
+    last: Option<&str>,
+    whole: bool,
+) -> Result<Outcome> {
     let (mut objects, mut bytes, mut after) = (0, 0, None);
     loop {
-        let missing = match missing(engine, span, after.as_deref(), whole).await? {
+        let mut missing = match missing(engine, span, after.as_deref(), whole).await? {
             Ok(missing) => missing,
             Err(cause) => return Ok(Outcome::Refused(cause)),
         };
+        let batch = (missing.len(), missing.last().map(|object| object.key.clone()));
+        missing.retain(|object| Some(object.key.as_str()) != last);
         for page in missing.chunks(PAGE) {
             match copy_page(engine, page, part).await? {
                 Some(sent) => bytes += sent,
@@ -121,8 +130,8 @@ async fn copy_span(engine: &Engine, span: &Span, part: Part, whole: bool) -> Res
             objects += page.len() as u64;
             engine.manifest.compact_if_grown(engine.now()).await?;
         }
-        match missing.last() {
-            Some(last) if missing.len() == BATCH => after = Some(last.key.clone()),
+        match batch {
+            (BATCH, key) => after = key,
             _ => return Ok(Outcome::Whole { objects, bytes }),
         }
     }

@@ -13,12 +13,12 @@ use super::{
     deletion,
     engine::{BASES, Done, Engine, LOGS, PARALLEL},
     findings, hints,
-    plan::{self, LogCopy, Plan},
+    plan::{self, LogCopy, Plan, Prune},
 };
 use crate::backup::{
     Error, Result,
     catalog::{Answers, BaseKind, Catalog, Mark, Object, gtid::Gtids},
-    records::{Fact, usage_key},
+    records::{Fact, earliest_held, usage_key},
     survey::{Survey, Surveyor, learned_facts, scan_source},
     window::{Timeline, horizon, timeline},
 };
@@ -42,6 +42,8 @@ pub(super) struct Memory {
     /// Copied by the base lane since the last report.
     pub base_objects: u64,
     pub base_bytes: u64,
+    /// Bases that nothing needs any more, and that only their tool may delete.
+    pub outlived: usize,
     /// Bases that could not be copied, and why, since the last report.
     pub refused: Vec<(String, String)>,
 }
@@ -223,10 +225,23 @@ async fn copy_log(engine: &Engine, log: &LogCopy) -> Result<Done> {
     Ok(done)
 }
 
-async fn prune(engine: &Engine, memory: &Memory, survey: &Survey, plan: &Plan) -> Result<u64> {
+async fn prune(engine: &Engine, memory: &mut Memory, survey: &Survey, plan: &Plan) -> Result<u64> {
     let line = timeline(&survey.target);
     let horizon = horizon(engine.now(), line.latest, engine.config.retention);
-    let prune = plan::prune(survey, &line, plan, horizon);
+    let mut prune = plan::prune(survey, &line, plan, horizon);
+    memory.outlived = 0;
+    if !engine.config.format.prunable() {
+        memory.outlived = prune.bases.len();
+        prune = Prune::default();
+    }
+    if !prune.is_empty() {
+        // What a restore reads stays until it is over.
+        let target = &engine.logs.target;
+        let held = earliest_held(&*target.store, &target.prefix, engine.now()).await?;
+        if let Some(held) = held.filter(|held| horizon.is_some_and(|horizon| *held < horizon)) {
+            prune = plan::prune(survey, &line, plan, Some(held));
+        }
+    }
     let mut deleted = deletion::delete_page(engine, &hints::surplus(&survey.generations)).await?;
     // Named by the manifest, and nobody has it any more: forgotten.
     let leftover: HashSet<&str> = survey.leftover.iter().map(String::as_str).collect();

@@ -16,6 +16,7 @@ use crate::{
     backup::{
         Error, Result,
         catalog::{Object, Part},
+        detect::refuse_wrong,
         join::Root,
         records::{Fact, Manifest, Service, Stored, claim, read_service},
     },
@@ -80,6 +81,7 @@ impl Engine {
         let Session { source, target, config, clock, log_position: _ } = session;
         if read_service(&*target, &config.target).await?.is_none() {
             prove(&*source, &config).await?;
+            refuse_wrong(&source, &config.source, &config.format).await?;
         }
         refuse_same_place(&*source, &*target, &config).await?;
         let service = Service {

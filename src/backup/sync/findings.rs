@@ -28,6 +28,11 @@ pub(super) fn of(
     memory: &mut Memory,
 ) -> Vec<Finding> {
     let mut found = Vec::new();
+    if let Some(told) = &engine.config.detected {
+        let name = engine.config.format.name();
+        let message = format!("the format is taken to be {name}: {told}; name it to keep it so");
+        found.push(Finding { reason: "FormatDetected", message });
+    }
     if line.chains.is_empty() {
         found.push(no_full_backup(engine, source));
     }
@@ -39,6 +44,13 @@ pub(super) fn of(
     for (id, cause) in memory.refused.drain(..) {
         let message = format!("backup {id} was not copied: {cause}; it is tried again");
         found.push(Finding { reason: "BackupNotCopied", message });
+    }
+    if memory.outlived > 0 {
+        let message = format!(
+            "{} backups at the target are older than the retention and stay, with their logs: only their tool may delete them, since its index names them; run its `expire` on the target",
+            memory.outlived
+        );
+        found.push(Finding { reason: "NotPruned", message });
     }
     let (config, source, target) = (&engine.config, &engine.logs.source.store, &engine.near.store);
     for (side, place, store) in
@@ -55,7 +67,14 @@ fn no_full_backup(engine: &Engine, source: &SourceView) -> Finding {
     let unfinished = source.catalog.warnings.iter().filter(|warning| warning.written.is_some()).count();
     let at = format!("s3://{}/{} holds none that is whole", place.bucket, place.prefix);
     let message = match (whole, unfinished) {
-        (0, 0) => format!("no full backup yet: {at}; take one, or check bucket and prefix"),
+        (0, 0) => {
+            let others = source.catalog.unknown.example.as_ref().map(|key| {
+                let (objects, format) = (source.catalog.unknown.objects, engine.config.format.name());
+                format!(", and {objects} objects that are not of format {format}, as {key}")
+            });
+            let others = others.unwrap_or_default();
+            format!("no full backup yet: {at}{others}; take one, or check bucket and prefix")
+        }
         (0, _) => format!(
             "no full backup yet: {at}, and {unfinished} that are not finished; they are copied once they are, or take another"
         ),
@@ -71,7 +90,7 @@ fn no_full_backup(engine: &Engine, source: &SourceView) -> Finding {
 /// The source's warnings, and those of the target that the source does not share: but a base that is
 /// being copied is no news, nor is one that is still being written at the source: written to `since`.
 fn warnings(found: &mut Vec<Finding>, (source, since): (&[Warning], Timestamp), survey: &Survey) {
-    let underway = ["BackupIncomplete", "BackupWithoutData", "NoParent"];
+    let underway = ["BackupIncomplete", "BackupWithoutData", "BackupWithoutLog", "NoParent"];
     let own = survey.target.warnings.iter();
     let own = own.filter(|warning| !underway.contains(&warning.reason) && !source.contains(warning));
     let own = own.map(|warning| Warning::new(warning.reason, format!("at the target: {}", warning.message)));

@@ -81,9 +81,12 @@ pub(super) fn plan(source: &SourceView, survey: &Survey, now: Timestamp, retenti
         }
         plan.needed_logs.insert(content);
     }
+    // Logs that tell no place may be what the oldest base needs.
+    let kept = both.bases.iter().zip(&keep.bases).filter(|(_, kept)| **kept).map(|(base, _)| base.start);
+    let since = horizon.map(|horizon| kept.min().map_or(horizon, |start| start.min(horizon)));
     for object in &source.catalog.opaque {
         let content = (object.key.clone(), object.etag.clone());
-        let young = horizon.is_none_or(|horizon| object.modified >= horizon);
+        let young = since.is_none_or(|since| object.modified >= since);
         if young && !survey.held_logs.contains(&content) && !survey.taken.contains(&object.key) {
             plan.logs.push(log_copy(object, survey));
         }

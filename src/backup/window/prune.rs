@@ -1,6 +1,6 @@
 //! What a copy must keep, and what it may let go.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -49,7 +49,8 @@ pub fn keep(catalog: &Catalog, timeline: &Timeline, horizon: Option<Timestamp>) 
         keep.segments.fill(true);
         return keep;
     };
-    for at in needed(timeline, horizon) {
+    let scopes: BTreeSet<&str> = timeline.chains.iter().map(|chain| chain.scope.name.as_str()).collect();
+    for at in scopes.into_iter().flat_map(|scope| needed(timeline, scope, horizon)) {
         let chain = &timeline.chains[at];
         for &base in &chain.bases {
             keep.bases[base] = true;
@@ -71,9 +72,10 @@ pub fn keep(catalog: &Catalog, timeline: &Timeline, horizon: Option<Timestamp>) 
     keep
 }
 
-/// Chains that [horizon, latest] can't do without, and all that begin within.
-fn needed(timeline: &Timeline, horizon: Timestamp) -> Vec<usize> {
-    let mut newest_first: Vec<usize> = (0..timeline.chains.len()).collect();
+/// Chains of a scope that [horizon, latest] can't do without, and all that begin within.
+fn needed(timeline: &Timeline, scope: &str, horizon: Timestamp) -> Vec<usize> {
+    let chains = timeline.chains.iter().enumerate().filter(|(_, chain)| chain.scope.name == scope);
+    let mut newest_first: Vec<usize> = chains.map(|(at, _)| at).collect();
     newest_first.sort_by_key(|&at| std::cmp::Reverse((timeline.chains[at].window.from, at)));
     let mut covered: Vec<Window> = Vec::new();
     let mut needed = Vec::new();

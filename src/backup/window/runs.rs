@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 
-use crate::backup::catalog::{Base, Catalog, Continuity, Mark, Position, Segment, gtid::Gtids};
+use crate::backup::catalog::{Base, Catalog, Continuity, Mark, Position, Segment, gtid::Gtids, wal_reaches};
 
 /// Logs of one stream, each going on where the one before it ends.
 pub(super) struct Run {
@@ -13,7 +13,7 @@ pub(super) struct Run {
     pub segments: Vec<usize>,
     /// The greatest moment that the run is the whole truth of.
     pub to: Timestamp,
-    /// The furthest place in the log, for slices that overlap.
+    /// The furthest place in the log, where files overlap.
     end: Mark,
 }
 
@@ -96,13 +96,26 @@ impl Run {
         self.segments.push(at);
         self.to = self.to.max(segment.to);
         self.end = match (&self.end, &segment.end) {
-            (Mark::Oplog(s, i), Mark::Oplog(to, j)) if (s, i) > (to, j) => self.end.clone(),
-            _ => segment.end.clone(),
+            (Mark::Gtids(held), Mark::Gtids(end)) => Mark::Gtids(held.union(end)),
+            (held, end) if place(held) > place(end) => self.end.clone(),
+            (_, end) => end.clone(),
         };
     }
 
-    /// The log to begin with; the latest that will do.
+    /// The log to begin with; the latest that will do. Of several files of one log, the first.
     fn find(&self, catalog: &Catalog, base: &Base) -> Option<usize> {
+        let mut at = self.find_one(catalog, base)?;
+        let log = |at: usize| {
+            let segment = &catalog.segments[self.segments[at]];
+            (&segment.branch, segment.number, segment.from)
+        };
+        while at > 0 && log(at - 1) == log(at) {
+            at -= 1;
+        }
+        Some(at)
+    }
+
+    fn find_one(&self, catalog: &Catalog, base: &Base) -> Option<usize> {
         let segments = || self.segments.iter().map(|&at| &catalog.segments[at]);
         match &base.position {
             Position::None => None,
@@ -114,11 +127,22 @@ impl Run {
                     .then_some(at)
             }
             Position::Oplog(seconds, increment) => {
-                let place = (*seconds, *increment);
-                segments().rposition(|segment| match (&segment.start, &segment.end) {
-                    (Mark::Oplog(a, b), Mark::Oplog(c, d)) => (*a, *b) <= place && place <= (*c, *d),
+                self.find_place(catalog, &Mark::Oplog(*seconds, *increment))
+            }
+            Position::Lsn { lsn, fork } => {
+                self.find_place(catalog, &Mark::Lsn { lsn: *lsn, fork: fork.clone() })
+            }
+            Position::Binlog { gtids: Some(gtids), .. } if catalog.continuity == Continuity::Gtids => {
+                let more = |segment: &Segment| match (&segment.start, &segment.end) {
+                    (Mark::Gtids(start), Mark::Gtids(end)) => gtids.covers(start) && !gtids.covers(end),
+                    (Mark::Gtids(start), _) => gtids.covers(start),
                     _ => false,
-                })
+                };
+                let all = |segment: &Segment| matches!(&segment.end, Mark::Gtids(end) if gtids.covers(end));
+                segments().position(more).or_else(|| segments().rposition(all))
+            }
+            Position::Wal { timeline, start, stop } => {
+                wal_reaches(segments(), *timeline, *start, *stop).map(|(first, _)| first)
             }
             // A server made anew counts from the beginning again: only what was begun before the base was
             // done can hold its position.
@@ -126,6 +150,15 @@ impl Run {
                 segment.from <= base.consistent_at && segment.holds(gtids.as_ref(), file.as_deref())
             }),
         }
+    }
+
+    /// The log to begin with, where they overlap: the first that reaches beyond the place holds what later
+    /// ones may lack.
+    fn find_place(&self, catalog: &Catalog, stands: &Mark) -> Option<usize> {
+        let segments = || self.segments.iter().map(|&at| &catalog.segments[at]);
+        let begun = |segment: &Segment| reaches(stands, &segment.start);
+        let beyond = segments().position(|segment| begun(segment) && !reaches(stands, &segment.end));
+        beyond.or_else(|| segments().rposition(|segment| begun(segment) && segment.end == *stands))
     }
 }
 
@@ -150,12 +183,32 @@ fn continues(test: Continuity, run: &Run, segments: &[Segment], next: &Segment) 
     let Some(last) = run.segments.last().map(|&at| &segments[at]) else { return false };
     match test {
         Continuity::Assumed => true,
-        Continuity::Overlap => match (&run.end, &next.start) {
-            (Mark::Oplog(s, i), Mark::Oplog(from, j)) => (from, j) <= (s, i),
+        Continuity::Overlap | Continuity::Lsn => reaches(&run.end, &next.start),
+        Continuity::Gtids => match (&run.end, &next.start) {
+            (Mark::Gtids(held), Mark::Gtids(needed)) => held.covers(needed),
             _ => false,
         },
+        Continuity::Wal => matches!(next.start, Mark::Wal(..)) && last.end == next.start,
         Continuity::Binlog => binlog_continues(last, next),
     }
+}
+
+/// Where a mark lies in a log that counts places.
+fn place(mark: &Mark) -> Option<u128> {
+    match mark {
+        Mark::Oplog(seconds, increment) => Some(u128::from(*seconds) << 32 | u128::from(*increment)),
+        Mark::Lsn { lsn, .. } => Some(*lsn),
+        Mark::Unknown | Mark::Gtids(_) | Mark::Wal(..) => None,
+    }
+}
+
+/// True when a log that ends at one mark holds all before the other.
+fn reaches(end: &Mark, start: &Mark) -> bool {
+    let same_line = match (end, start) {
+        (Mark::Lsn { fork: ours, .. }, Mark::Lsn { fork: theirs, .. }) => ours == theirs,
+        _ => true,
+    };
+    same_line && place(start).is_some_and(|start| place(end).is_some_and(|end| start <= end))
 }
 
 /// The next number of the same server, with the GTIDs that its predecessor ended with. A number may be
@@ -176,8 +229,19 @@ fn binlog_continues(last: &Segment, next: &Segment) -> bool {
 
 /// Names what lies between two logs that do not go on from one another.
 pub(super) fn missing_between(last: &Segment, next: &Segment) -> String {
-    if let (Mark::Oplog(..), Mark::Oplog(..)) = (&last.end, &next.start) {
-        return format!("oplog of {} from {} to {}", last.stream, last.to, next.from);
+    if let (Mark::Oplog(from, _), Mark::Oplog(to, _)) = (&last.end, &next.start) {
+        let second = |seconds: u32| Timestamp::from_second(i64::from(seconds)).unwrap_or(last.to);
+        let of = if last.stream.is_empty() { String::new() } else { format!(" of {}", last.stream) };
+        return format!("oplog{of} from {} to {}", second(*from), second(*to));
+    }
+    if let Mark::Lsn { .. } = &last.end {
+        return format!("log of {} between {} and {}", last.stream, last.name, next.name);
+    }
+    if let (Mark::Wal(timeline, end), Mark::Wal(own, start)) = (&last.end, &next.start)
+        && timeline == own
+        && start > end
+    {
+        return missing_wal(last, *timeline, *end, *start);
     }
     if last.branch == next.branch && next.number > last.number + 1 {
         let name = |number: u64| numbered(&last.name, number);
@@ -191,6 +255,16 @@ pub(super) fn missing_between(last: &Segment, next: &Segment) -> String {
         branch => format!("{branch}/{}", segment.name),
     };
     format!("transactions between {} and {}", place(last), place(next))
+}
+
+/// Segments between two places of PostgreSQL's log, by name.
+fn missing_wal(last: &Segment, timeline: u32, from: u64, to: u64) -> String {
+    let size = from.saturating_sub(last.number).max(1);
+    let name = |at: u64| format!("{timeline:08X}{:08X}{:08X}", at >> 32, (at & 0xffff_ffff) / size);
+    match (to - from) / size {
+        0 | 1 => name(from),
+        _ => format!("{} to {}", name(from), name(to - size)),
+    }
 }
 
 /// `mysql-bin.000003` with another number, as the server would have written it.

@@ -9,7 +9,8 @@ use super::{Keep, horizon, keep, timeline};
 use crate::{
     backup::{
         catalog::{
-            Base, BaseKind, Catalog, Continuity, Keys, Mark, Object, Position, Segment, Span, gtid::Gtids,
+            Base, BaseKind, Catalog, Continuity, Keys, Mark, Object, Position, Scope, Segment, Span,
+            gtid::Gtids,
         },
         window::{Basis, Window},
     },
@@ -53,7 +54,7 @@ fn state(sequence: u64) -> Gtids {
 }
 
 fn object(key: String) -> Object {
-    Object { etag: ETag(key.clone()), key, stored_as: None, size: 1, modified: at(0) }
+    Object { etag: ETag(key.clone()), key, stored_as: None, stored_etag: None, size: 1, modified: at(0) }
 }
 
 /// A catalog, as an adapter would have read it, and the end of its time.
@@ -82,6 +83,7 @@ fn play(steps: &[Step]) -> (Catalog, i64) {
                         end: Mark::Gtids(state(sequence)),
                         open: false,
                         stopped: false,
+                        indivisible: false,
                     });
                 }
                 (number, opened, opened_at) = (number + 1, now, sequence);
@@ -92,6 +94,7 @@ fn play(steps: &[Step]) -> (Catalog, i64) {
                 let incremental = matches!(step, Step::Increment) && parent.is_some();
                 catalog.bases.push(Base {
                     id: id.clone(),
+                    scope: Scope::default(),
                     kind: if incremental { BaseKind::Incremental } else { BaseKind::Full },
                     parent: parent.clone().filter(|_| incremental),
                     orphan: false,
@@ -105,6 +108,7 @@ fn play(steps: &[Step]) -> (Catalog, i64) {
                         gtids: (sequence > 0).then(|| state(sequence)),
                     },
                     streams: vec!["binlog".into()],
+                    fuzzy: false,
                     complete: !matches!(step, Step::Broken),
                     permanent: false,
                 });

@@ -39,6 +39,10 @@ pub fn decide(instance: &DatabaseInstance, found: &Found, now: Timestamp) -> Dat
         observed_generation: generation,
         phase,
         backup_sync: None,
+        recovery: None,
+        endpoint: None,
+        observed: None,
+        last_run_request: None,
         conditions: conditions(&old.conditions, generation, now, said(instance, found, phase)),
     });
     let backup_sync = eligibility(&next, region.as_ref(), claims);

@@ -22,15 +22,13 @@ use crate::{
     },
     controller::{
         Error, Options,
-        context::uid_of,
         events::Announcement,
-        names,
         status::{Said, conditions},
         work::{
             act,
             children::children,
             findings,
-            next::{Need, Next, all, bounded, earliest, next, regions_block},
+            next::{Need, Next, all, bounded, earliest, next, regions_block, run_id},
             plan::Start,
             request,
             standing::{self, about},
@@ -191,8 +189,7 @@ fn migrate(
     let Some(start) = start else { return Ok(()) };
     let written = task(&start)?;
     let slot = format!("migrate:{}:{start}:{}", ranges.plan.hash, written.work);
-    let newest = observed.migrations.iter().map(|job| job.run_id.as_str()).max();
-    let run_id = names::run_id(&uid_of(rule), now, newest.max(observed.last_run.as_deref()));
+    let run_id = run_id(rule, &observed.migrations, observed.last_run.as_deref(), now);
     let work = work(&start);
     let slot = Start { slot, attempt: 0, request: None };
     decision.beside = Some(Box::new(children(rule, (&written, &work), (&slot, run_id), options)));

@@ -162,5 +162,7 @@ pub fn work(rule: &BucketReplicationRule, shift: Duration) -> Work {
         keys: of_stores.into_iter().chain(of_feed).collect(),
         paper: Some(Paper { name: paper(rule), wanted: rule.spec.historical_migration.enabled && !migrated }),
         parts: None,
+        database: None,
+        settings: None,
     }
 }

@@ -73,6 +73,8 @@ spec:
         purges: Vec::new(),
         sync_pods: 0,
         words: None,
+        proved: None,
+        restores: Vec::new(),
         terminating: false,
         last_run: None,
     }

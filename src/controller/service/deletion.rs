@@ -16,12 +16,11 @@ use crate::{
         Error, Options, backoff,
         events::Announcement,
         jobs::{JobState, JobView},
-        names,
         status::conditions,
         work::{
             children::children,
             health::outage,
-            next::{all, earliest},
+            next::{all, earliest, run_id},
             plan::Start,
             task::write,
             trouble::{Worker, job_trouble, worker},
@@ -74,6 +73,13 @@ pub fn decide(
         let mut decision = waiting(service, ("Deleting", message), None, now);
         decision.end = all(&observed.syncs);
         return Ok(decision);
+    }
+    if !observed.restores.is_empty() {
+        let message = format!(
+            "the backups of service {name} at {place} are deleted once nothing is restored from them any more; now {} is",
+            observed.restores.join(", ")
+        );
+        return Ok(waiting(service, ("RestoreUnderWay", message), None, now));
     }
     let due = deleted + service.spec.purge_delay.get();
     if now < due {
@@ -187,8 +193,7 @@ fn purging(
     }
     let work = task::purge_work(service);
     let written = write(service, &task::purge(service, source, target), &work)?;
-    let uid = service.uid().unwrap_or_default();
-    let run_id = names::run_id(&uid, now, observed.purges.iter().map(|job| job.run_id.as_str()).max());
+    let run_id = run_id(service, &observed.purges, None, now);
     // Old ones go; one is enough to look at.
     decision.end = all(&observed.purges[..observed.purges.len().saturating_sub(1)])
         .into_iter()

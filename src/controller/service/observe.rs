@@ -3,7 +3,7 @@
 use kube::ResourceExt;
 
 use crate::{
-    api::{BackupSyncService, DatabaseInstance, Region},
+    api::{BackupSyncService, DatabaseInstance, LastProved, Region},
     controller::{
         Context, Error,
         context::{uid_of, unless_gone},
@@ -45,6 +45,10 @@ pub struct Observed {
     /// The kubelet's, scheduler's or Job controller's own words on why no pod works.
     pub words: Option<Words>,
     pub terminating: bool,
+    /// The last proof that the copy can be restored.
+    pub proved: Option<LastProved>,
+    /// Instances that are being restored from the copy, and drills that run.
+    pub restores: Vec<String>,
     /// Id of the last run that was started here.
     pub last_run: Option<String>,
 }
@@ -76,6 +80,8 @@ pub async fn observe(service: &BackupSyncService, context: &Context) -> Result<O
         sync_pods,
         words,
         terminating: context.is_terminating(&namespace),
+        proved: context.last_proved(&namespace, &service.name_any()),
+        restores: context.restores(&namespace, &service.name_any()),
         last_run: context.last_run(&uid_of(service)),
     })
 }

@@ -96,6 +96,7 @@ impl<'a> View<'a> {
             phase: Some(phase),
             conditions: conditions(&old.conditions, generation, eye.now, said),
             source: old.source.clone(),
+            last_proved: observed.proved.clone().or(old.last_proved),
             last_run_request: honoured(*service, &observed.syncs),
             ..figures(measured.as_ref().map(|measured| measured.cycle.clone()), current)
         };

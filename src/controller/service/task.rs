@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use crate::{
-    api::{AcceptedSource, BackupFormat, BackupSyncService, DatabaseInstance, Region},
+    api::{AcceptedSource, BackupFormat, BackupSource, BackupSyncService, DatabaseInstance, Engine, Region},
     controller::{
         Options,
         work::{
             children::{self, Keys},
-            task::{ceilings, location, shift, task},
+            task::{ceilings, location, shift, target_keys, task},
         },
     },
     task::{
-        INSTANCE_CREDENTIALS_DIR, PurgeTask, SOURCE_CREDENTIALS_DIR, SyncTask, TARGET_CREDENTIALS_DIR, Task,
-        TaskFormat, TaskMode, Work,
+        INSTANCE_CREDENTIALS_DIR, PurgeTask, SOURCE_CREDENTIALS_DIR, SyncTask, Task, TaskFormat, TaskMode,
+        Work,
     },
 };
 
@@ -27,15 +27,7 @@ pub fn sync(
 ) -> Option<Task> {
     let backups = instance.spec.backups.as_ref()?;
     let spec = &service.spec;
-    let format = match (backups.format, &backups.files) {
-        (BackupFormat::MariaDBOperator, _) => TaskFormat::MariaDBOperator,
-        (BackupFormat::WALG, _) => TaskFormat::WalGMySQL,
-        (BackupFormat::PBM, _) => TaskFormat::PerconaMongoDB,
-        (BackupFormat::Files, Some(files)) => {
-            TaskFormat::Files { full: files.full.clone(), incremental: files.incremental.clone() }
-        }
-        (BackupFormat::Files, None) => return None,
-    };
+    let format = format(backups, instance.spec.engine)?;
     let (bytes_per_second, requests_per_second) = ceilings(spec.rate_limits.as_ref());
     let endpoint = instance.spec.endpoint.as_ref().filter(|endpoint| endpoint.credentials.is_some());
     let work = SyncTask {
@@ -51,6 +43,41 @@ pub fn sync(
         instance_uri: endpoint.map(|endpoint| endpoint.uri.clone()),
     };
     Some(task(service, Work::Sync(Box::new(work))))
+}
+
+/// The layout, with what it needs; `None` for what admission refuses.
+fn format(backups: &BackupSource, engine: Engine) -> Option<TaskFormat> {
+    let Some(format) = backups.format else { return Some(TaskFormat::Detected) };
+    Some(match format {
+        BackupFormat::MariaDBOperator => TaskFormat::MariaDBOperator,
+        BackupFormat::WALG => walg(engine),
+        BackupFormat::PBM => TaskFormat::PerconaMongoDB,
+        BackupFormat::Barman => TaskFormat::Barman,
+        BackupFormat::PgBackRest => TaskFormat::PgBackRest,
+        BackupFormat::PXC => TaskFormat::PerconaXtraDB,
+        BackupFormat::SQLServer => {
+            let names = backups.sql_server.as_ref()?;
+            TaskFormat::SqlServer {
+                pattern: names.pattern.clone(),
+                utc_offset_seconds: names.utc_offset_seconds()?,
+                ignore: names.ignore_databases.clone(),
+            }
+        }
+        BackupFormat::Files => {
+            let files = backups.files.as_ref()?;
+            TaskFormat::Files { full: files.full.clone(), incremental: files.incremental.clone() }
+        }
+    })
+}
+
+/// WAL-G lays out each engine's backups in its own way.
+fn walg(engine: Engine) -> TaskFormat {
+    match engine {
+        Engine::MySQL => TaskFormat::WalGMySQL,
+        Engine::MongoDB => TaskFormat::WalGMongoDB,
+        Engine::SQLServer => TaskFormat::WalGSQLServer,
+        Engine::PostgreSQL => TaskFormat::WalGPostgres,
+    }
 }
 
 /// Takes a copy away.
@@ -95,7 +122,16 @@ pub fn sync_work(service: &BackupSyncService, instance: &DatabaseInstance, mode:
         TaskMode::Shift { seconds } => Some(Duration::from_secs(seconds)),
         TaskMode::Cycle => None,
     };
-    children::Work { role: "sync", shift, reports: true, keys, paper: None, parts: None }
+    children::Work {
+        role: "sync",
+        shift,
+        reports: true,
+        keys,
+        paper: None,
+        parts: None,
+        database: None,
+        settings: None,
+    }
 }
 
 /// How a purge is run.
@@ -108,15 +144,8 @@ pub fn purge_work(service: &BackupSyncService) -> children::Work {
         keys: vec![target_keys(service)],
         paper: None,
         parts: None,
-    }
-}
-
-fn target_keys(service: &BackupSyncService) -> Keys {
-    Keys {
-        volume: "target",
-        directory: TARGET_CREDENTIALS_DIR,
-        secret: service.spec.target.credentials.secret_ref.name.clone(),
-        optional: false,
+        database: None,
+        settings: None,
     }
 }
 

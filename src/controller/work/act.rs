@@ -3,13 +3,15 @@
 use std::{fmt::Debug, time::Duration};
 
 use k8s_openapi::api::{
+    apps::v1::StatefulSet,
     batch::v1::Job,
-    core::v1::{ConfigMap, ObjectReference, ServiceAccount},
+    core::v1::{ConfigMap, ObjectReference, PersistentVolumeClaim, Service, ServiceAccount},
+    networking::v1::NetworkPolicy,
     rbac::v1::{Role, RoleBinding},
 };
 use kube::{
     Resource, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+    api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions},
     core::{NamespaceResourceScope, object::HasStatus},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -30,6 +32,31 @@ use crate::{
     },
 };
 
+/// An object of a new instance. It is made once, and left as users change it.
+pub enum Own {
+    Claim(Box<PersistentVolumeClaim>),
+    Server(Box<StatefulSet>),
+    Service(Box<Service>),
+    /// Nobody reaches a throw-away instance.
+    Closed(Box<NetworkPolicy>),
+    /// A resource of another operator.
+    Foreign(Box<(ApiResource, DynamicObject)>),
+}
+
+impl Own {
+    /// False: the API server does not take it, and what follows would be of no use.
+    async fn create(&self, uid: &str, context: &Context) -> Result<bool, Error> {
+        match self {
+            Self::Foreign(foreign) => return post_foreign(uid, foreign, context).await,
+            Self::Claim(claim) => post::<PersistentVolumeClaim>(claim, context).await,
+            Self::Server(server) => post::<StatefulSet>(server, context).await,
+            Self::Service(service) => post::<Service>(service, context).await,
+            Self::Closed(policy) => post::<NetworkPolicy>(policy, context).await,
+        }
+        .map(|_| true)
+    }
+}
+
 /// What shall be done, in this order.
 #[derive(Default)]
 pub struct Decision<S> {
@@ -43,6 +70,8 @@ pub struct Decision<S> {
     pub drop: Vec<String>,
     /// Jobs that shall be changed, as merge patches.
     pub adjust: Vec<(String, serde_json::Value)>,
+    /// What a new instance consists of.
+    pub own: Vec<Own>,
     /// A Job that shall be, with all that it needs.
     pub start: Option<Box<Children>>,
     /// Another one beside it.
@@ -76,6 +105,7 @@ where
         end,
         drop,
         adjust,
+        own,
         start,
         beside,
         receiver,
@@ -113,6 +143,11 @@ where
     for (job, patch) in adjust {
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         unless_gone(context.api::<Job>(&namespace).patch(&job, &params, &Patch::Merge(&patch)).await)?;
+    }
+    for own in own {
+        if !own.create(&uid, context).await? {
+            break;
+        }
     }
     for children in [start, beside].into_iter().flatten() {
         create(object, *children, context).await?;
@@ -230,6 +265,27 @@ async fn create<K: Served>(object: &K, children: Children, context: &Context) ->
     let ours =
         there.owner_references().iter().any(|owner| owner.uid == uid && owner.controller == Some(true));
     if ours { Ok(()) } else { Err(Error::NameTaken { kind: "Job", namespace, name: job.name_any() }) }
+}
+
+/// Creates another operator's resource; false when it is not taken as it is, which is remembered.
+async fn post_foreign(
+    uid: &str,
+    (resource, object): &(ApiResource, DynamicObject),
+    context: &Context,
+) -> Result<bool, Error> {
+    let namespace = object.namespace().unwrap_or_default();
+    let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), &namespace, resource);
+    let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+    match api.create(&params, object).await {
+        Err(kube::Error::Api(status)) if status.is_already_exists() => {}
+        Err(kube::Error::Api(status)) if (400..500).contains(&status.code) => {
+            context.keep_refused(uid, Some(status.message));
+            return Ok(false);
+        }
+        result => drop(result?),
+    }
+    context.keep_refused(uid, None);
+    Ok(true)
 }
 
 /// Creates an object; false when one of that name is there. Names hold a hash of the owner's UID.

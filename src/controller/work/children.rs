@@ -15,9 +15,9 @@ use k8s_openapi::{
 };
 use kube::ResourceExt;
 
-use super::{plan::Start, pod::pod_spec, task::Written};
+use super::{beside::Beside, plan::Start, pod::pod_spec, task::Written};
 use crate::{
-    api::{GROUP, Served},
+    api::{GROUP, Served, WorkerSpec},
     controller::{
         Options,
         context::uid_of,
@@ -62,6 +62,10 @@ pub struct Work {
     pub paper: Option<Paper>,
     /// Each pod has a part of the work.
     pub parts: Option<Parts>,
+    /// It runs beside a database's own tools.
+    pub database: Option<Beside>,
+    /// How its pods are run, where its owner doesn't say.
+    pub settings: Option<WorkerSpec>,
 }
 
 /// A `ConfigMap` for a plan.

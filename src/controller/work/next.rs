@@ -74,13 +74,24 @@ pub fn next<K: Served>(owner: &K, need: &Need<'_>, options: &Options, now: Times
     let Plan { start, end, look } = plan(&wish, &options.timing, now);
     // A shift that goes on for another task ends at once, whether its successor can start or not.
     let start = start.filter(|_| !need.blocked).map(|start| {
-        let earlier = owner.observed().map(|report| report.run_id.as_str());
-        let newest = need.jobs.iter().map(|job| job.run_id.as_str()).max();
-        let run_id = names::run_id(&uid, now, earlier.max(newest).max(need.last_run));
+        let run_id = run_id(owner, need.jobs, need.last_run, now);
         Box::new(children::children(owner, (&written, need.work), (&start, run_id), options))
     });
     let end = with_tasks(need.jobs, &end, start.as_deref());
     Ok(Next { start, end, look })
+}
+
+/// An id for the next run: later than what has reported, what runs, and what was started last.
+#[must_use]
+pub fn run_id<'a, K: Served>(
+    owner: &K,
+    jobs: impl IntoIterator<Item = &'a JobView>,
+    last: Option<&str>,
+    now: Timestamp,
+) -> String {
+    let reported = owner.observed().map(|report| report.run_id.as_str());
+    let jobs = jobs.into_iter().map(|job| job.run_id.as_str());
+    names::run_id(&uid_of(owner), now, jobs.chain(reported).chain(last))
 }
 
 fn healed(region: &Region) -> Option<Timestamp> {

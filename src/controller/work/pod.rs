@@ -4,19 +4,24 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::core::v1::{
-        Capabilities, ConfigMapVolumeSource, Container, HTTPGetAction, PodSecurityContext, PodSpec, Probe,
-        ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext, Toleration, Volume,
-        VolumeMount,
+        ConfigMapVolumeSource, Container, EmptyDirVolumeSource, HTTPGetAction, PodSpec, Probe,
+        ResourceRequirements, SecretVolumeSource, Toleration, Volume, VolumeMount,
     },
     apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString},
 };
 
-use super::children::{Keys, Run, Work};
-use crate::{
-    api::Served,
-    controller::Options,
-    task::{PLAN_DIR, TASK_DIR, TASK_KEY, WORKER_PORT},
+use super::{
+    beside::{Beside, confined, database_security, pod_security},
+    children::{Keys, Run, Work},
 };
+use crate::{
+    api::{DatabaseServer, Served, WorkerSpec},
+    controller::Options,
+    task::{PLAN_DIR, PROGRAM_DIR, TASK_DIR, TASK_KEY, VOLUME_DIR, WORK_DIR, WORKER_PORT},
+};
+
+/// Name of the volume with our program.
+const PROGRAM: &str = "program";
 
 /// User and group of the image.
 const USER: i64 = 65532;
@@ -28,7 +33,9 @@ const FILE_MODE: i32 = 0o440;
 /// The pod of a run.
 #[must_use]
 pub fn pod_spec<K: Served>(owner: &K, work: &Work, run: &Run<'_>, options: &Options) -> PodSpec {
-    let worker = owner.worker().cloned().unwrap_or_default();
+    let worker = owner.worker().or(work.settings.as_ref()).cloned().unwrap_or_default();
+    let worker =
+        work.database.as_ref().map_or(worker.clone(), |database| as_database(worker, &database.server));
     let mounts = mounts(work, run.config_map);
     let mut tolerations = worker.tolerations.unwrap_or_default();
     tolerations.extend(["not-ready", "unreachable"].map(short_patience));
@@ -37,26 +44,54 @@ pub fn pod_spec<K: Served>(owner: &K, work: &Work, run: &Run<'_>, options: &Opti
         automount_service_account_token: Some(work.reports),
         containers: vec![container(work, run, &mounts, (worker.resources, options))],
         enable_service_links: Some(false),
+        init_containers: work.database.as_ref().map(|_| vec![program(options)]),
         image_pull_secrets: worker.image_pull_secrets,
         node_selector: worker.node_selector,
         priority_class_name: worker.priority_class_name,
         restart_policy: Some("Never".to_owned()),
-        security_context: Some(PodSecurityContext {
-            fs_group: Some(USER),
-            run_as_non_root: Some(true),
-            run_as_user: Some(USER),
-            seccomp_profile: Some(SeccompProfile {
-                type_: "RuntimeDefault".to_owned(),
-                ..SeccompProfile::default()
-            }),
-            ..PodSecurityContext::default()
-        }),
+        security_context: Some(
+            work.database.as_ref().map_or_else(
+                || pod_security(USER),
+                |database| database_security(database.server.run_as_user),
+            ),
+        ),
         service_account_name: Some(run.service_account.to_owned()),
         // A worker hands over at a safe point; what it leaves behind is taken up by the next one.
         termination_grace_period_seconds: Some(30),
         tolerations: Some(tolerations),
         volumes: Some(mounts.into_iter().map(|(volume, _)| volume).collect()),
         ..PodSpec::default()
+    }
+}
+
+/// A restore runs where the instance will, with what that may use.
+fn as_database(worker: WorkerSpec, database: &DatabaseServer) -> WorkerSpec {
+    let database = database.clone();
+    WorkerSpec {
+        resources: database.resources.or(worker.resources),
+        node_selector: database.node_selector.or(worker.node_selector),
+        tolerations: database.tolerations.or(worker.tolerations),
+        affinity: database.affinity.or(worker.affinity),
+        image_pull_secrets: database.image_pull_secrets.or(worker.image_pull_secrets),
+        ..worker
+    }
+}
+
+/// Brings our program into a pod that has another image.
+fn program(options: &Options) -> Container {
+    Container {
+        name: "program".to_owned(),
+        image: Some(options.worker_image.clone()),
+        image_pull_policy: options.worker_image_pull_policy.clone(),
+        args: Some(["worker", "install", PROGRAM_DIR].map(ToOwned::to_owned).to_vec()),
+        resources: Some(default_resources()),
+        security_context: Some(confined()),
+        volume_mounts: Some(vec![VolumeMount {
+            name: PROGRAM.to_owned(),
+            mount_path: PROGRAM_DIR.to_owned(),
+            ..VolumeMount::default()
+        }]),
+        ..Container::default()
     }
 }
 
@@ -77,25 +112,18 @@ fn container(
     (resources, options): (Option<ResourceRequirements>, &Options),
 ) -> Container {
     let task = format!("{TASK_DIR}/{TASK_KEY}");
+    let database = work.database.as_ref();
     let args = ["worker", work.role, "--task", &task, "--task-hash", run.task, "--run-id", run.id];
     Container {
         name: "worker".to_owned(),
-        image: Some(options.worker_image.clone()),
-        image_pull_policy: options.worker_image_pull_policy.clone(),
+        image: Some(database.map_or(&options.worker_image, |database| &database.server.image).clone()),
+        image_pull_policy: options.worker_image_pull_policy.clone().filter(|_| database.is_none()),
+        command: database.map(|_| vec![format!("{PROGRAM_DIR}/farshore")]),
         args: Some(args.map(ToOwned::to_owned).to_vec()),
         liveness_probe: Some(probe("/healthz", 10, 6)),
         readiness_probe: Some(Probe { initial_delay_seconds: head_start(work), ..probe("/readyz", 5, 3) }),
-        resources: Some(resources.unwrap_or_else(default_resources)),
-        security_context: Some(SecurityContext {
-            allow_privilege_escalation: Some(false),
-            capabilities: Some(Capabilities {
-                drop: Some(vec!["ALL".to_owned()]),
-                ..Capabilities::default()
-            }),
-            read_only_root_filesystem: Some(true),
-            run_as_non_root: Some(true),
-            ..SecurityContext::default()
-        }),
+        resources: resources.or_else(|| database.is_none().then(default_resources)),
+        security_context: Some(confined()),
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         volume_mounts: Some(mounts.iter().map(|(_, mount)| mount.clone()).collect()),
         ..Container::default()
@@ -141,7 +169,21 @@ fn mounts(work: &Work, config_map: &str) -> Vec<(Volume, VolumeMount)> {
             volume.config_map = Some(ConfigMapVolumeSource { name, ..ConfigMapVolumeSource::default() });
         })
     });
-    std::iter::once(task).chain(plan).chain(work.keys.iter().map(secret)).collect()
+    let database = work.database.iter().flat_map(beside);
+    std::iter::once(task).chain(plan).chain(work.keys.iter().map(secret)).chain(database).collect()
+}
+
+/// The program, the volume that is filled, and a folder for sockets.
+fn beside(database: &Beside) -> [(Volume, VolumeMount); 3] {
+    let empty = |volume: &mut Volume| volume.empty_dir = Some(EmptyDirVolumeSource::default());
+    let writable =
+        |(volume, mount): (Volume, VolumeMount)| (volume, VolumeMount { read_only: None, ..mount });
+    let volume = database.volume.clone();
+    [
+        mounted(PROGRAM, PROGRAM_DIR, empty),
+        writable(mounted("work", WORK_DIR, empty)),
+        writable(mounted(&volume.name.clone(), VOLUME_DIR, |there| *there = volume)),
+    ]
 }
 
 fn secret(keys: &Keys) -> (Volume, VolumeMount) {

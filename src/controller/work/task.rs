@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 
+use super::children::{self, Keys};
 use crate::{
-    api::{RateLimits, Region, Served},
+    api::{BackupSyncService, Decryption, RateLimits, Region, Served},
     controller::{Error, Options, context::uid_of, names},
-    task::{Owner, StoreLocation, TASK_VERSION, Task, Work, hash},
+    task::{DECRYPTION_DIR, Owner, StoreLocation, TARGET_CREDENTIALS_DIR, TASK_VERSION, Task, Work, hash},
 };
 
 /// A task, as text and by its hashes.
@@ -15,8 +16,8 @@ pub struct Written {
     pub text: String,
     /// Of the text: the worker's argument.
     pub hash: String,
-    /// Of the task but for its generation, the Secrets and the worker's settings: an edit that changes none of
-    /// them doesn't end its shift, and one that does ends it at once.
+    /// Of the task but for its generation, the Secrets, the worker's settings and the database that it runs beside:
+    /// an edit that changes none of them doesn't end its shift, and one that does ends it at once.
     pub work: String,
 }
 
@@ -24,6 +25,28 @@ pub struct Written {
 #[must_use]
 pub fn location(region: &Region, bucket: &str, prefix: &str) -> StoreLocation {
     StoreLocation::new(&region.name_any(), &region.spec.object_store, bucket, prefix)
+}
+
+/// The Secret with which a service's target is read and written.
+#[must_use]
+pub fn target_keys(service: &BackupSyncService) -> Keys {
+    Keys {
+        volume: "target",
+        directory: TARGET_CREDENTIALS_DIR,
+        secret: service.spec.target.credentials.secret_ref.name.clone(),
+        optional: false,
+    }
+}
+
+/// The Secret that opens encrypted backups.
+#[must_use]
+pub fn decryption_keys(decryption: Option<&Decryption>) -> Option<Keys> {
+    decryption.map(|decryption| Keys {
+        volume: "decryption",
+        directory: DECRYPTION_DIR,
+        secret: decryption.secret_ref.name.clone(),
+        optional: false,
+    })
 }
 
 /// Bytes and requests a second.
@@ -57,11 +80,14 @@ pub fn task<K: Served>(resource: &K, work: Work) -> Task {
 ///
 /// # Errors
 /// Never for tasks built here; the type is serde's.
-pub fn write<K: Served>(owner: &K, task: &Task, how: &super::children::Work) -> Result<Written, Error> {
+pub fn write<K: Served>(owner: &K, task: &Task, how: &children::Work) -> Result<Written, Error> {
     let text = task.to_text()?;
     let mut ageless = task.clone();
     ageless.owner.generation = 0;
     let secrets: Vec<_> = how.keys.iter().map(|keys| (keys.directory, &keys.secret)).collect();
-    let run_as = serde_json::to_string(&(secrets, owner.worker()))?;
+    let mut run_as = serde_json::to_string(&(secrets, owner.worker()))?;
+    if let Some(database) = &how.database {
+        run_as += &serde_json::to_string(&database.server)?;
+    }
     Ok(Written { hash: hash(&text), work: hash(format!("{}{run_as}", ageless.to_text()?)), text })
 }

@@ -10,7 +10,17 @@ use crate::{
 };
 
 /// Reasons of `Ready` that are no news: every resource begins with them, or another condition tells.
-const QUIET: [&str; 5] = ["FirstSync", "Migrating", "OtherRegion", "Deleting", "PurgeBlocked"];
+const QUIET: [&str; 9] = [
+    "FirstSync",
+    "Migrating",
+    "OtherRegion",
+    "Deleting",
+    "PurgeBlocked",
+    "Planning",
+    "Planned",
+    "Restoring",
+    "Starting",
+];
 
 /// Reasons not to be accepted that pass by themselves within moments, as soon as another rule's worker has told
 /// something: no cause for alarm.

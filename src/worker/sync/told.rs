@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::{
     api::{
-        BackupCounts, BackupSyncService, Cycle, CycleProgress, Finding, Pending, RecoveryWindow,
+        BackupCounts, BackupSyncService, Cycle, CycleProgress, Finding, Moment, Pending, RecoveryWindow,
         TimePointBasis, Usage,
     },
     backup::{
@@ -73,23 +73,23 @@ fn moving(progress: Progress) -> Option<CycleProgress> {
 fn cycle(report: &Report) -> Cycle {
     let (covered_until, engine_unasked) = match &report.covered_until {
         None => (None, None),
-        Some(Ok(moment)) => (Some(Time(*moment)), None),
+        Some(Ok(moment)) => (Some(Moment(*moment)), None),
         Some(Err(why)) => (None, Some(shortened(why, TEXT))),
     };
     Cycle {
         started_at: Time(report.started_at),
         completed_at: Time(report.completed_at),
-        latest_data_time_point: report.latest.map(Time),
+        latest_data_time_point: report.latest.map(Moment),
         basis: match report.basis {
             Basis::Proved => TimePointBasis::Proved,
             Basis::Estimated => TimePointBasis::Estimated,
         },
         windows: newest(&report.windows, WINDOWS)
             .iter()
-            .map(|window| RecoveryWindow { from: Time(window.from), to: Time(window.to) })
+            .map(|window| RecoveryWindow { from: Moment(window.from), to: Moment(window.to) })
             .collect(),
         gaps: newest(&report.gaps, GAPS).iter().map(gap).collect(),
-        source_latest_time: report.source_latest.map(Time),
+        source_latest_time: report.source_latest.map(Moment),
         covered_until,
         engine_unasked,
         backups: BackupCounts {

@@ -120,7 +120,7 @@ impl Rule {
         let seen = self.worker.seen();
         println!("{} samples of {} time points; {seen:#?}", samples.taken, samples.moments.len());
         assert!(samples.untrue.is_empty(), "not true at that moment: {:#?}", samples.untrue);
-        assert!(samples.moments.len() > 3 && seen.lost > 0, "too little was seen");
+        assert!(samples.moments.len() >= MOMENTS && seen.lost > 0, "too little was seen");
     }
 
     /// Both buckets hold what was written last, and the same of it.
@@ -160,6 +160,18 @@ pub async fn fields(store: &S3Store, key: &str) -> (String, State, String) {
     (all, state, key.to_owned())
 }
 
+/// Time points that a story has looked at, at least.
+pub const MOMENTS: usize = 4;
+
+/// Waits until so many time points were looked at: each comparison tells another.
+pub async fn enough(samples: &Mutex<Samples>) {
+    let begin = Instant::now();
+    while samples.lock().unwrap().moments.len() < MOMENTS {
+        assert!(begin.elapsed() < Duration::from_mins(2), "time points stand still");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 /// Tells the story between two makes of stores.
 pub async fn run(test: &'static str, (from, to): (Make, Make)) {
     let seed = count("SEED", fastrand::u64(..1_000_000));
@@ -186,7 +198,9 @@ pub async fn run(test: &'static str, (from, to): (Make, Make)) {
         let caught_up = rule.worker.until("prove all of it", |seen| {
             seen.noted.as_ref().and_then(|noted| noted.synced_until) > Some(last)
         });
-        caught_up.await.noted.unwrap().synced_until.unwrap()
+        let until = caught_up.await.noted.unwrap().synced_until.unwrap();
+        enough(&samples).await;
+        until
     };
     let until = tokio::select! {
         until = story => until,

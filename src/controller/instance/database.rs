@@ -1,0 +1,255 @@
+//! The new instance itself: volume, server, and the address under which it is found.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::{
+        apps::v1::{StatefulSet, StatefulSetSpec},
+        core::v1::{
+            Container, ContainerPort, EmptyDirVolumeSource, PersistentVolumeClaim, PodSpec, PodTemplateSpec,
+            Probe, Service, ServicePort, ServiceSpec, TCPSocketAction, Volume, VolumeMount,
+        },
+    },
+    apimachinery::pkg::{
+        apis::meta::v1::{LabelSelector, ObjectMeta},
+        util::intstr::IntOrString,
+    },
+};
+use kube::ResourceExt;
+
+use crate::{
+    api::{DatabaseInstance, DatabaseServer, Engine, NewInstance},
+    controller::{
+        context::uid_of,
+        jobs::{name_key, uid_key},
+        work::beside::{VOLUME, claim_spec, confined, database_security, server_id},
+    },
+    task::{VOLUME_DIR, WORK_DIR},
+};
+
+const COMPONENT: &str = "app.kubernetes.io/component";
+const DATABASE: &str = "database";
+
+/// What the new instance consists of.
+pub struct Database {
+    pub service: Service,
+    pub server: StatefulSet,
+}
+
+/// The claim that the restore fills, named as the `StatefulSet` will look for it.
+#[must_use]
+pub fn claim_name(instance: &DatabaseInstance) -> String {
+    format!("{VOLUME}-{}-0", instance.name_any())
+}
+
+/// The volume that is restored into. It has no owner: data outlives what served it.
+#[must_use]
+pub fn claim(instance: &DatabaseInstance, new: &NewInstance) -> PersistentVolumeClaim {
+    let metadata = ObjectMeta { owner_references: None, ..metadata(instance, claim_name(instance)) };
+    PersistentVolumeClaim {
+        metadata,
+        spec: Some(claim_spec(&new.server)),
+        ..PersistentVolumeClaim::default()
+    }
+}
+
+/// Server and Service.
+#[must_use]
+pub fn database(instance: &DatabaseInstance, new: &NewInstance) -> Database {
+    let name = instance.name_any();
+    let port = port(instance.spec.engine);
+    Database {
+        service: Service {
+            metadata: metadata(instance, name.clone()),
+            spec: Some(ServiceSpec {
+                selector: Some(selector(instance)),
+                ports: Some(vec![ServicePort {
+                    name: Some(scheme(instance.spec.engine).to_owned()),
+                    port,
+                    target_port: Some(IntOrString::Int(port)),
+                    ..ServicePort::default()
+                }]),
+                ..ServiceSpec::default()
+            }),
+            ..Service::default()
+        },
+        server: StatefulSet {
+            metadata: metadata(instance, name.clone()),
+            spec: Some(StatefulSetSpec {
+                replicas: Some(1),
+                service_name: Some(name),
+                selector: LabelSelector {
+                    match_labels: Some(selector(instance)),
+                    ..LabelSelector::default()
+                },
+                template: PodTemplateSpec {
+                    metadata: Some(ObjectMeta {
+                        labels: Some(labels(instance)),
+                        annotations: Some(notes(instance)),
+                        ..ObjectMeta::default()
+                    }),
+                    spec: Some(pod(instance, new)),
+                },
+                volume_claim_templates: Some(vec![PersistentVolumeClaim {
+                    metadata: ObjectMeta { name: Some(VOLUME.to_owned()), ..ObjectMeta::default() },
+                    spec: Some(claim_spec(&new.server)),
+                    ..PersistentVolumeClaim::default()
+                }]),
+                ..StatefulSetSpec::default()
+            }),
+            ..StatefulSet::default()
+        },
+    }
+}
+
+/// Where it listens.
+#[must_use]
+pub fn endpoint(instance: &DatabaseInstance) -> String {
+    let engine = instance.spec.engine;
+    let namespace = instance.namespace().unwrap_or_default();
+    format!("{}://{}.{namespace}:{}", scheme(engine), instance.name_any(), port(engine))
+}
+
+/// True for a pod of the server of this instance.
+#[must_use]
+pub fn is_server(labels: &BTreeMap<String, String>, instance: &DatabaseInstance) -> bool {
+    selector(instance).iter().all(|(key, value)| labels.get(key) == Some(value))
+}
+
+pub(super) fn scheme(engine: Engine) -> &'static str {
+    match engine {
+        Engine::MySQL => "mysql",
+        Engine::MongoDB => "mongodb",
+        Engine::SQLServer => "sqlserver",
+        Engine::PostgreSQL => "postgresql",
+    }
+}
+
+pub(super) fn port(engine: Engine) -> i32 {
+    match engine {
+        Engine::MySQL => 3306,
+        Engine::MongoDB => 27_017,
+        Engine::SQLServer => 1433,
+        Engine::PostgreSQL => 5432,
+    }
+}
+
+fn selector(instance: &DatabaseInstance) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        ("app.kubernetes.io/managed-by".to_owned(), "farshore".to_owned()),
+        (COMPONENT.to_owned(), DATABASE.to_owned()),
+        (uid_key::<DatabaseInstance>(), uid_of(instance)),
+    ])
+}
+
+fn labels(instance: &DatabaseInstance) -> BTreeMap<String, String> {
+    let mut all = selector(instance);
+    all.insert("app.kubernetes.io/name".to_owned(), "farshore".to_owned());
+    all
+}
+
+fn notes(instance: &DatabaseInstance) -> BTreeMap<String, String> {
+    BTreeMap::from([(name_key::<DatabaseInstance>(), instance.name_any())])
+}
+
+pub(super) fn metadata(instance: &DatabaseInstance, name: String) -> ObjectMeta {
+    use kube::Resource as _;
+    ObjectMeta {
+        name: Some(name),
+        namespace: instance.namespace(),
+        labels: Some(labels(instance)),
+        annotations: Some(notes(instance)),
+        owner_references: instance.controller_owner_ref(&()).map(|owner| vec![owner]),
+        ..ObjectMeta::default()
+    }
+}
+
+fn pod(instance: &DatabaseInstance, new: &NewInstance) -> PodSpec {
+    let new = &new.server;
+    PodSpec {
+        affinity: new.affinity.clone(),
+        automount_service_account_token: Some(false),
+        containers: vec![container(instance, new)],
+        enable_service_links: Some(false),
+        image_pull_secrets: new.image_pull_secrets.clone(),
+        node_selector: new.node_selector.clone(),
+        security_context: Some(database_security(new.run_as_user)),
+        // A database flushes what it holds.
+        termination_grace_period_seconds: Some(120),
+        tolerations: new.tolerations.clone(),
+        volumes: Some(vec![Volume {
+            name: "tmp".to_owned(),
+            empty_dir: Some(EmptyDirVolumeSource::default()),
+            ..Volume::default()
+        }]),
+        ..PodSpec::default()
+    }
+}
+
+fn container(instance: &DatabaseInstance, new: &DatabaseServer) -> Container {
+    let mount = |name: &str, path: &str| VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        ..VolumeMount::default()
+    };
+    let port = port(instance.spec.engine);
+    Container {
+        name: DATABASE.to_owned(),
+        image: Some(new.image.clone()),
+        command: Some(command(instance.spec.engine)),
+        args: Some(arguments(instance, new)),
+        ports: Some(vec![ContainerPort {
+            container_port: port,
+            name: Some(scheme(instance.spec.engine).to_owned()),
+            ..ContainerPort::default()
+        }]),
+        readiness_probe: Some(Probe {
+            tcp_socket: Some(TCPSocketAction { port: IntOrString::Int(port), ..TCPSocketAction::default() }),
+            period_seconds: Some(2),
+            ..Probe::default()
+        }),
+        resources: new.resources.clone(),
+        security_context: Some(confined()),
+        volume_mounts: Some(vec![mount(VOLUME, VOLUME_DIR), mount("tmp", WORK_DIR)]),
+        ..Container::default()
+    }
+}
+
+/// Images have the server under one of two names; what follows are its arguments.
+fn command(engine: Engine) -> Vec<String> {
+    let script = match engine {
+        Engine::MySQL => "exec \"$(command -v mariadbd || command -v mysqld)\" \"$@\"",
+        Engine::PostgreSQL => {
+            "exec \"$(command -v postgres || ls -d /usr/lib/postgresql/*/bin/postgres | tail -n 1)\" \"$@\""
+        }
+        Engine::MongoDB => "exec mongod \"$@\"",
+        Engine::SQLServer => "exec /opt/mssql/bin/sqlservr \"$@\"",
+    };
+    ["/bin/sh", "-c", script, "server"].map(ToOwned::to_owned).to_vec()
+}
+
+fn arguments(instance: &DatabaseInstance, new: &DatabaseServer) -> Vec<String> {
+    let ours = match instance.spec.engine {
+        Engine::MySQL => vec![
+            format!("--defaults-file={VOLUME_DIR}/server.cnf"),
+            format!("--datadir={VOLUME_DIR}/db"),
+            format!("--socket={WORK_DIR}/server.sock"),
+            format!("--pid-file={WORK_DIR}/server.pid"),
+            format!("--server-id={}", server_id(&uid_of(instance))),
+            "--bind-address=*".to_owned(),
+            // The kubelet looks whether the port is open, and says no more: after a hundred of these, its node
+            // would be locked out.
+            "--max-connect-errors=4294967295".to_owned(),
+            // A new instance has to be backed up as well.
+            "--log-bin=mysql-bin".to_owned(),
+        ],
+        Engine::PostgreSQL => vec![
+            "-D".to_owned(),
+            format!("{VOLUME_DIR}/db"),
+            format!("--unix_socket_directories={WORK_DIR}"),
+            "--listen_addresses=*".to_owned(),
+        ],
+        Engine::MongoDB | Engine::SQLServer => Vec::new(),
+    };
+    ours.into_iter().chain(new.arguments.iter().cloned()).collect()
+}

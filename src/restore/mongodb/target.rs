@@ -1,0 +1,246 @@
+//! The new instance.
+
+use futures::{StreamExt, TryStreamExt, stream};
+use mongodb::{
+    Client,
+    bson::{Bson, Document, RawDocumentBuf, doc},
+    error::ErrorKind,
+};
+use tokio::sync::mpsc;
+
+use super::{
+    Part, Settings,
+    batch::{Batch, Outcome},
+};
+use crate::{
+    mongo::{
+        Define, Namespace,
+        archive::{Collection, Kind},
+        schema::Schema,
+    },
+    restore::{Error, Result},
+};
+
+const NAMESPACE_NOT_FOUND: i32 = 26;
+const INDEX_NOT_FOUND: i32 = 27;
+const NAMESPACE_EXISTS: i32 = 48;
+/// A message holds 48 MB and 100,000 changes; documents are up to 16 MB.
+const MESSAGE: usize = 16 << 20;
+const WRITES: usize = 1000;
+
+pub(super) struct Target {
+    client: Client,
+    schema: Schema,
+}
+
+fn failed(what: impl Into<String>) -> impl FnOnce(mongodb::error::Error) -> Error {
+    let what = what.into();
+    move |source| Error::MongoDB { what, source: Box::new(source) }
+}
+
+impl Target {
+    /// Connects, and makes sure that nothing is there.
+    pub(super) async fn connect(settings: &Settings) -> Result<Self> {
+        let client = Client::with_uri_str(&settings.uri).await.map_err(failed("its address"))?;
+        let names = client.list_database_names().await.map_err(failed("listing its databases"))?;
+        let foreign = names.iter().find(|name| !Namespace::new(name, "").is_internal());
+        match foreign {
+            Some(name) => Err(Error::Unusable(format!(
+                "the new instance holds database {name} already: restore into one that holds nothing"
+            ))),
+            None => Ok(Self { client, schema: Schema::default() }),
+        }
+    }
+
+    /// Makes the collections of a dump.
+    pub(super) async fn prepare(&mut self, collections: &[Collection]) -> Result<()> {
+        for of in collections.iter().filter(|of| !of.namespace.is_internal()) {
+            match of.kind {
+                Kind::TimeSeries => {
+                    let message = format!("{} is a time series: these can't be restored yet", of.namespace);
+                    return Err(Error::Unusable(message));
+                }
+                Kind::View => self.schema.add_view(of.namespace.clone(), of.options.clone()),
+                Kind::Collection => {
+                    // Servers keep views there, and dumps hold them as views as well.
+                    if of.namespace.collection != "system.views" {
+                        let (namespace, options) = (of.namespace.clone(), of.options.clone());
+                        self.define(&Define::Create { namespace, options }).await?;
+                        self.schema.add_indexes(&of.namespace, &of.indexes);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Inserts the documents of a dump, some batches at a time.
+    pub(super) async fn insert_all(&self, parts: mpsc::Receiver<Part>, parallel: usize) -> Result<()> {
+        let parts = stream::unfold(parts, |mut parts| async { parts.recv().await.map(|part| (part, parts)) });
+        parts
+            .map(|part| async {
+                match part {
+                    Part::Documents(namespace, documents) => self.insert(&namespace, documents).await,
+                    Part::Collections(_) => Ok(()),
+                }
+            })
+            .buffer_unordered(parallel)
+            .try_collect()
+            .await
+    }
+
+    async fn insert(&self, namespace: &Namespace, documents: Vec<RawDocumentBuf>) -> Result<()> {
+        if namespace.collection == "system.views" {
+            return Ok(());
+        }
+        let of =
+            self.client.database(&namespace.database).collection::<RawDocumentBuf>(&namespace.collection);
+        let insert = of.insert_many(documents).ordered(false).bypass_document_validation(true);
+        insert.await.map(drop).map_err(failed(format!("inserting into {namespace}")))
+    }
+
+    /// Writes what a batch leaves of its documents. May be repeated.
+    pub(super) async fn write(&mut self, batch: &mut Batch) -> Result<()> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        for namespace in batch.namespaces() {
+            let wanted = batch.wanted(&namespace);
+            if namespace.collection == "system.views" {
+                let known = wanted.iter().filter_map(|id| self.schema.view(id.as_str()?)).collect();
+                self.keep_views(batch.outcomes(&namespace, known)?);
+                continue;
+            }
+            let known = self.find(&namespace, wanted).await?;
+            self.write_outcomes(&namespace, batch.outcomes(&namespace, known)?).await?;
+        }
+        Ok(())
+    }
+
+    fn keep_views(&mut self, outcomes: Vec<Outcome>) {
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Put { id: Bson::String(id), document } => self.schema.put_view(&id, Some(&document)),
+                Outcome::Remove { id: Bson::String(id) } => self.schema.put_view(&id, None),
+                _ => {}
+            }
+        }
+    }
+
+    async fn find(&self, namespace: &Namespace, ids: Vec<Bson>) -> Result<Vec<Document>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let of = self.client.database(&namespace.database).collection::<Document>(&namespace.collection);
+        let failed = || failed(format!("reading {namespace}"));
+        let found = of.find(doc! {"_id": {"$in": ids}}).await.map_err(failed())?;
+        found.try_collect().await.map_err(failed())
+    }
+
+    async fn write_outcomes(&self, namespace: &Namespace, outcomes: Vec<Outcome>) -> Result<()> {
+        let (mut puts, mut removals, mut size) = (Vec::new(), Vec::new(), 0);
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Put { id, document } => {
+                    size += length(&document);
+                    puts.push(doc! {"q": {"_id": {"$eq": id}}, "u": document, "upsert": true});
+                }
+                Outcome::Remove { id } => removals.push(doc! {"q": {"_id": {"$eq": id}}, "limit": 1}),
+            }
+            if size >= MESSAGE || puts.len() >= WRITES {
+                self.bulk(namespace, ("update", "updates"), std::mem::take(&mut puts)).await?;
+                size = 0;
+            }
+        }
+        self.bulk(namespace, ("update", "updates"), puts).await?;
+        for page in removals.chunks(WRITES) {
+            self.bulk(namespace, ("delete", "deletes"), page.to_vec()).await?;
+        }
+        Ok(())
+    }
+
+    async fn bulk(
+        &self,
+        namespace: &Namespace,
+        (command, list): (&str, &str),
+        writes: Vec<Document>,
+    ) -> Result<()> {
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let mut request = doc! {command: &namespace.collection, list: writes, "ordered": false};
+        if command == "update" {
+            request.insert("bypassDocumentValidation", true);
+        }
+        let what = format!("writing to {namespace}");
+        let reply = self.client.database(&namespace.database).run_command(request).await;
+        let reply = reply.map_err(failed(what.clone()))?;
+        match reply.get_array("writeErrors").ok().and_then(|errors| errors.first()) {
+            Some(error) => Err(Error::Unusable(format!("the new instance: {what}: {error}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Changes collections. What is not there any more, or there already, is as it should be: the dump came
+    /// after the entry.
+    pub(super) async fn define(&mut self, define: &Define) -> Result<()> {
+        self.schema.follow(define);
+        match define {
+            Define::Create { namespace, options } => {
+                let mut command = doc! {"create": &namespace.collection};
+                command.extend(options.clone());
+                // An index on `_id` is always made; servers tell of it and don't take it.
+                command.remove("uuid");
+                self.run(&namespace.database, command, &[NAMESPACE_EXISTS]).await
+            }
+            Define::Drop { namespace } => {
+                let command = doc! {"drop": &namespace.collection};
+                self.run(&namespace.database, command, &[NAMESPACE_NOT_FOUND]).await
+            }
+            Define::DropDatabase { database } => self.run(database, doc! {"dropDatabase": 1}, &[]).await,
+            Define::Rename { from, to } => {
+                let command =
+                    doc! {"renameCollection": from.to_string(), "to": to.to_string(), "dropTarget": true};
+                self.run("admin", command, &[NAMESPACE_NOT_FOUND]).await
+            }
+            Define::Command { database, command } => {
+                let missing = [NAMESPACE_NOT_FOUND, INDEX_NOT_FOUND];
+                self.run(database, command.clone(), &missing).await
+            }
+            Define::Empty { namespace } => {
+                let all = doc! {"delete": &namespace.collection, "deletes": [{"q": {}, "limit": 0}]};
+                self.run(&namespace.database, all, &[]).await
+            }
+            // Noted above.
+            Define::CreateIndexes { .. } | Define::DropIndexes { .. } | Define::ModifyIndex { .. } => Ok(()),
+        }
+    }
+
+    async fn run(&self, database: &str, command: Document, expected: &[i32]) -> Result<()> {
+        let words = command.iter().next().map(|(name, of)| format!("{name} {of} of {database}"));
+        let words = words.unwrap_or_default();
+        match self.client.database(database).run_command(command).await {
+            Ok(_) => Ok(()),
+            Err(error) => match *error.kind {
+                ErrorKind::Command(ref refused) if expected.contains(&refused.code) => {
+                    tracing::info!(words, code = refused.code, "was so already");
+                    Ok(())
+                }
+                _ => Err(failed(words)(error)),
+            },
+        }
+    }
+
+    /// Builds indexes and views.
+    pub(super) async fn finish(&self) -> Result<()> {
+        for (database, command) in self.schema.commands() {
+            self.run(&database, command, &[]).await?;
+        }
+        Ok(())
+    }
+}
+
+fn length(document: &Document) -> usize {
+    let mut bytes = Vec::new();
+    document.to_writer(&mut bytes).map_or(0, |()| bytes.len())
+}

@@ -1,0 +1,171 @@
+//! Whether an instance can be restored (`B08`).
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::objection::{Objection, refused, waiting};
+use crate::api::{
+    BackupSyncService, DatabaseInstance, Engine,
+    condition::{ACCEPTED, is_true},
+};
+
+/// Names of `StatefulSets` end up in labels with ten characters more.
+const LONGEST_NAME: usize = 52;
+
+/// Applies every rule, in the order in which a person would fix what they find. The window is looked at as the
+/// service last told it; the plan looks at the copy itself.
+///
+/// # Errors
+/// What keeps the restore from beginning.
+pub fn judge_recovery(
+    instance: &DatabaseInstance,
+    service: Option<&BackupSyncService>,
+    source: Option<&DatabaseInstance>,
+) -> Result<(), Objection> {
+    let Some(bootstrap) = &instance.spec.bootstrap else { return Ok(()) };
+    let name = instance.name_any();
+    let wanted = &bootstrap.recovery.service_ref.name;
+    if name.len() > LONGEST_NAME || name.contains('.') {
+        return Err(refused(
+            "InvalidName",
+            format!(
+                "instance {name}: the name of an instance that is made must have at most {LONGEST_NAME} characters and no dots; create it under another name"
+            ),
+        ));
+    }
+    let Some(service) = service else {
+        return Err(waiting(
+            "UnknownService",
+            format!(
+                "instance {name}: there is no BackupSyncService {wanted} in its namespace; create it, or create this instance anew with another spec.bootstrap.recovery.serviceRef"
+            ),
+        ));
+    };
+    let accepted = service.status.as_ref().is_some_and(|status| is_true(&status.conditions, ACCEPTED));
+    if !accepted {
+        return Err(waiting(
+            "ServiceNotAccepted",
+            format!(
+                "instance {name}: BackupSyncService {wanted} is not accepted; see its condition Accepted"
+            ),
+        ));
+    }
+    let region = &service.spec.target.region;
+    if instance.spec.region != *region {
+        return Err(refused(
+            "WrongRegion",
+            format!(
+                "instance {name}: its region is {}, but the copy of service {wanted} lies in {region}; set spec.region: {region}",
+                instance.spec.region
+            ),
+        ));
+    }
+    if let Some(source) = source.filter(|source| source.spec.engine != instance.spec.engine) {
+        return Err(refused(
+            "WrongEngine",
+            format!(
+                "instance {name}: its engine is {:?}, but service {wanted} copies backups of {:?}; create it anew with that engine",
+                instance.spec.engine, source.spec.engine
+            ),
+        ));
+    }
+    let by_us = !bootstrap.recovery.plan_only && bootstrap.recovery.via.is_none();
+    if let Some(instead) = by_hand(instance.spec.engine).filter(|_| by_us) {
+        return Err(refused(
+            "NotRestorable",
+            format!(
+                "instance {name}: Farshore makes no server of {:?}: {instead}; create the instance anew with spec.bootstrap.recovery.planOnly: true to see what would be read",
+                instance.spec.engine
+            ),
+        ));
+    }
+    match &bootstrap.recovery.time_point {
+        Some(moment) => within(&name, service, moment.0),
+        None => Ok(()),
+    }
+}
+
+/// What to do for an engine whose servers are not made here.
+const fn by_hand(engine: Engine) -> Option<&'static str> {
+    match engine {
+        Engine::MySQL | Engine::PostgreSQL => None,
+        Engine::MongoDB => Some(
+            "start one, and restore a dump with its oplog into it with farshore backup restore-mongodb, or leave it to Percona's operator with spec.bootstrap.recovery.via",
+        ),
+        Engine::SQLServer => Some("start one, and have it restore the files of the copy"),
+    }
+}
+
+fn within(name: &str, service: &BackupSyncService, moment: Timestamp) -> Result<(), Objection> {
+    let windows =
+        service.status.as_ref().map(|status| status.recovery_windows.as_slice()).unwrap_or_default();
+    if windows.iter().any(|window| window.from.0 <= moment && moment <= window.to.0) {
+        return Ok(());
+    }
+    let spelled: Vec<_> =
+        windows.iter().map(|window| format!("{} to {}", window.from.0, window.to.0)).collect();
+    let before = windows.iter().map(|window| window.to.0).filter(|to| *to < moment).max();
+    let after = windows.iter().map(|window| window.from.0).filter(|from| *from > moment).min();
+    let near: Vec<_> = [before, after].into_iter().flatten().map(|near| near.to_string()).collect();
+    let text = if spelled.is_empty() {
+        "which holds nothing that can be restored yet".to_owned()
+    } else {
+        format!("whose windows are {}; nearest: {}", spelled.join(", "), near.join(" and "))
+    };
+    Err(refused(
+        "OutsideWindow",
+        format!(
+            "instance {name}: {moment} can't be restored from service {}, {text}; create the instance anew with a moment within, or without timePoint for the latest",
+            service.name_any()
+        ),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::fixtures, *};
+    use crate::api::BackupSyncServiceStatus;
+
+    fn restored(engine: &str, more: &str) -> DatabaseInstance {
+        serde_yaml_ng::from_str(&format!(
+            "apiVersion: farshore.dev/v1alpha1
+kind: DatabaseInstance
+metadata: {{name: restored, namespace: shop}}
+spec:
+  engine: {engine}
+  region: east
+  bootstrap:
+    recovery: {{serviceRef: {{name: copy}}{more}}}
+    instance: {{image: registry.example/database, storage: 1Gi, adminSecretRef: {{name: admin}}}}
+"
+        ))
+        .unwrap()
+    }
+
+    /// Told before anything is made, not by a worker on a volume of its own.
+    #[test]
+    fn b08_an_engine_whose_servers_are_not_made_here_is_refused_with_what_to_do() {
+        let mut service = fixtures::service("copy", "orders", "east");
+        let accepted = serde_json::json!({"conditions": [{
+            "type": ACCEPTED, "status": "True", "reason": "Accepted", "message": "",
+            "lastTransitionTime": "2026-11-21T00:00:00Z",
+        }]});
+        service.status = Some(serde_json::from_value::<BackupSyncServiceStatus>(accepted).unwrap());
+        let judged = |engine: &str, more: &str| {
+            judge_recovery(&restored(engine, more), Some(&service), None)
+                .map_err(|objection| objection.message)
+        };
+        let via = ", via: {operator: PerconaServerMongoDB, clusterRef: {name: sessions}}";
+        for (engine, more) in
+            [("MySQL", ""), ("PostgreSQL", ""), ("SQLServer", ", planOnly: true"), ("MongoDB", via)]
+        {
+            assert_eq!(judged(engine, more), Ok(()), "{engine} {more}");
+        }
+        for (engine, words) in
+            [("MongoDB", "farshore backup restore-mongodb"), ("SQLServer", "have it restore the files")]
+        {
+            let message = judged(engine, "").unwrap_err();
+            assert!(message.contains("instance restored") && message.contains(words), "{message}");
+        }
+    }
+}
