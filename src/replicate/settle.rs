@@ -18,6 +18,7 @@ use std::{
 
 use jiff::Timestamp;
 
+pub(super) use self::both::Extra;
 pub use self::both::Regions;
 use self::{
     busy::{Busy, Held},

@@ -53,6 +53,16 @@ struct Both {
     read: Instant,
 }
 
+/// What an object is that only the target was listed with.
+pub(in crate::replicate) enum Extra {
+    /// The source has deleted it.
+    Deleted,
+    /// The source had deleted it, and holds another one by now: what the target holds is older than either.
+    Back(Listed),
+    /// It stays: the opposite direction brings it to the source.
+    Theirs,
+}
+
 /// What became of a try.
 enum Tried {
     Done(Settled),
@@ -106,17 +116,20 @@ impl Settler {
         Err(Error::target(store::Error::Changed(self.at_target(key))))
     }
 
-    /// True if the source deleted what the target still holds.
+    /// What the source says of an object that it was listed without.
     ///
     /// # Errors
     /// Of either side.
-    pub(in crate::replicate) async fn is_deleted(&self, extra: &Listed) -> Result<bool> {
+    pub(in crate::replicate) async fn extra(&self, extra: &Listed) -> Result<Extra> {
         if is_probe(&extra.key) {
-            return Ok(false);
+            return Ok(Extra::Theirs);
         }
         let both = self.both(&extra.key).await?;
-        let deleted = both.source.first().is_some_and(|ours| ours.is_delete_marker);
-        Ok(deleted && matches!(both.verdict, Verdict::Ours { .. }))
+        Ok(match both.source.first().filter(|_| matches!(both.verdict, Verdict::Ours { .. })) {
+            Some(ours) if ours.is_delete_marker => Extra::Deleted,
+            Some(ours) => Extra::Back(listed(&extra.key, ours)),
+            None => Extra::Theirs,
+        })
     }
 
     async fn both(&self, key: &str) -> Result<Both> {

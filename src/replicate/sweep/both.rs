@@ -4,7 +4,10 @@ use futures::{StreamExt, stream};
 use tokio::sync::mpsc;
 
 use super::{Extras, Result, Sweep, Task, ends_everything, hand_over};
-use crate::store::Listed;
+use crate::{
+    replicate::{Difference, settle::Extra},
+    store::Listed,
+};
 
 /// Most objects that one comparison deletes, since their names are kept: the next one goes on.
 const MOST: usize = 100_000;
@@ -14,7 +17,7 @@ impl Sweep {
     pub(super) async fn delete_deleted(&self, extras: Vec<Extras>, tasks: &mpsc::Sender<Task>) -> Result<()> {
         let mut deleted = Vec::new();
         for extras in extras {
-            self.find_deleted(extras, &mut deleted).await?;
+            self.find_deleted(extras, &mut deleted, tasks).await?;
         }
         let (count, target) = (deleted.len() as u64, self.tally.counts().target);
         if let Some(allowance) = &self.allowance
@@ -30,17 +33,26 @@ impl Sweep {
         Ok(())
     }
 
-    async fn find_deleted(&self, mut extras: Extras, deleted: &mut Vec<Listed>) -> Result<()> {
+    async fn find_deleted(
+        &self,
+        mut extras: Extras,
+        deleted: &mut Vec<Listed>,
+        tasks: &mpsc::Sender<Task>,
+    ) -> Result<()> {
         loop {
             let look = |extra: Listed| async {
-                let is_deleted = self.settler.is_deleted(&extra).await;
-                (extra, is_deleted)
+                let found = self.settler.extra(&extra).await;
+                (extra, found)
             };
             let mut looks = stream::iter(extras.first).map(look).buffer_unordered(self.effort.objects.max(1));
-            while let Some((extra, is_deleted)) = looks.next().await {
-                match is_deleted {
-                    Ok(true) => deleted.push(extra),
-                    Ok(false) => self.tally.theirs(1),
+            while let Some((extra, found)) = looks.next().await {
+                match found {
+                    Ok(Extra::Deleted) => deleted.push(extra),
+                    Ok(Extra::Back(source)) => {
+                        let difference = Difference::Unlike { source, target: extra };
+                        hand_over(tasks, Task::Copy(difference)).await;
+                    }
+                    Ok(Extra::Theirs) => self.tally.theirs(1),
                     Err(error) if ends_everything(&error) => return Err(error),
                     Err(error) => self.tally.settled(&extra.key, Err(error)),
                 }

@@ -246,6 +246,28 @@ async fn mutual_pair() -> (MemoryStore, MemoryStore) {
     (one, other)
 }
 
+/// Left to the feed, the target would hold what was deleted before the time point that this comparison proves.
+#[tokio::test]
+async fn c05_c08_what_was_deleted_and_put_anew_while_it_was_compared_is_brought_over() {
+    let (one, other) = mutual_pair().await;
+    one.delete("k", None).await.unwrap();
+    let slow = Fault::once(Verb::ListVersions, Broken::Full).with(Effect::Delay(Duration::from_millis(200)));
+    one.fault(slow);
+    let before = one.requests(Verb::ListVersions);
+    let comes_back = async {
+        while one.requests(Verb::ListVersions) == before {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        one.put("k", "2".into(), &PutOptions::default()).await.unwrap();
+    };
+    let sweep = sweep(&one, &other, Action::Mirror).mutual(["a", "o"].map(str::to_owned));
+    let (report, ()) = tokio::join!(sweep.run(), comes_back);
+    let report = report.unwrap();
+    assert_eq!((report.counts.extra, report.counts.deleted, report.counts.copied), (1, 0, 1));
+    assert!(report.counts.is_settled(true), "{report:?}");
+    assert_eq!(other.bytes("k"), one.bytes("k"));
+}
+
 /// Each side's worker compares, the second one first.
 async fn look_both_ways(one: &MemoryStore, other: &MemoryStore) {
     let newer = Newer { mutual: true, ..Newer::default() };
