@@ -10,8 +10,6 @@ use crate::{
     cluster::{DEMO, SOURCE, TARGET, await_some, condition, get, kubectl},
 };
 
-/// The pods of the rule.
-const WORKERS: &str = "farshore.dev/rule=photos";
 /// A period, and room for a busy machine.
 const SOON: Duration = Duration::from_secs(90);
 
@@ -76,13 +74,6 @@ fn c01_c04_c05_c11_a_bucket_is_replicated_history_first_then_what_changes() {
     let suspended = await_rule("is suspended", |rule| {
         rule["status"]["phase"] == "Suspended" && rule["status"]["liveTimePoint"].is_null()
     });
-    // Its worker is told to end, and finishes what it is at.
-    await_some(
-        "the worker's end",
-        SOON,
-        || kubectl(&["get", "pods", "-n", DEMO, "-l", WORKERS, "-o", "name"]).is_empty().then_some(()),
-        String::new,
-    );
     buckets::write(&source, &key, Bytes::from_static(b"while suspended"));
     std::thread::sleep(Duration::from_secs(12));
     assert!(!holds(&target, &key), "nothing is replicated while it is suspended");

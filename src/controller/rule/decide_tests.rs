@@ -69,8 +69,9 @@ fn observed(jobs: Vec<JobView>) -> Observed {
         source_region: Some(region("north", "True")),
         target_region: Some(region("east", "True")),
         opposite: false,
-        jobs,
         migrations: Vec::new(),
+        pods: jobs.iter().flat_map(|job| &job.pods).filter(|pod| pod.alive).count(),
+        jobs,
         words: None,
         terminating: false,
         cluster: Some("cluster".to_owned()),
@@ -179,6 +180,12 @@ fn c11_suspending_ends_the_worker_and_resuming_starts_another() {
     let decision = decided(&off, &observed(vec![serving(&on)]), accepted());
     assert_eq!(decision.end.len(), 1);
     assert!(decision.start.is_none());
+    assert_ne!(decision.status.as_ref().unwrap().phase, Some(RulePhase::Suspended), "it may write yet");
+    assert_eq!(told(&decision, READY), is("True", "Suspending"));
+    // Its Job is gone, and its pod finishes what it is at.
+    let ending = Observed { pods: 1, ..observed(Vec::new()) };
+    assert_eq!(told(&decided(&off, &ending, accepted()), READY), is("True", "Suspending"));
+    let decision = decided(&off, &observed(Vec::new()), accepted());
     assert_eq!(decision.status.as_ref().unwrap().phase, Some(RulePhase::Suspended));
     assert_eq!(told(&decision, READY), is("True", "Suspended"));
     assert!(decided(&on, &observed(Vec::new()), accepted()).start.is_some());

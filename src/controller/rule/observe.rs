@@ -8,7 +8,10 @@ use crate::{
         Context,
         context::uid_of,
         jobs::{JobView, Words},
-        work::seen::{jobs, words},
+        work::{
+            health::Wanted,
+            seen::{jobs, words},
+        },
     },
     rules::has_opposite,
 };
@@ -23,6 +26,8 @@ pub struct Observed {
     pub jobs: Vec<JobView>,
     /// Those that copy a large history, oldest first.
     pub migrations: Vec<JobView>,
+    /// Pods of either, with or without a Job, that still work.
+    pub pods: usize,
     /// The kubelet's, scheduler's or Job controller's own words on why no pod works.
     pub words: Option<Words>,
     pub terminating: bool,
@@ -32,11 +37,18 @@ pub struct Observed {
     pub last_run: Option<String>,
 }
 
+impl Observed {
+    /// Whether a worker is wanted. A Job of the migration stays while it is suspended: its pods count.
+    pub fn wanted(&self, suspend: bool) -> Wanted {
+        Wanted::of(suspend, &self.jobs, self.pods)
+    }
+}
+
 /// Takes a look.
 pub async fn observe(rule: &BucketReplicationRule, context: &Context) -> Observed {
     let namespace = rule.namespace().unwrap_or_default();
-    let (jobs, _) = jobs(rule, context, super::task::ROLE);
-    let (migrations, _) = self::jobs(rule, context, super::task::MIGRATE);
+    let (jobs, workers) = jobs(rule, context, super::task::ROLE);
+    let (migrations, others) = self::jobs(rule, context, super::task::MIGRATE);
     let active = jobs.iter().rev().find(|job| job.is_active());
     Observed {
         source_region: context.region(&rule.spec.source.region),
@@ -45,6 +57,7 @@ pub async fn observe(rule: &BucketReplicationRule, context: &Context) -> Observe
         words: words(active, &namespace, context).await,
         jobs,
         migrations,
+        pods: workers + others,
         terminating: context.is_terminating(&namespace),
         cluster: context.cluster(),
         last_run: context.last_run(&uid_of(rule)),

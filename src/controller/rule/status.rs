@@ -18,7 +18,7 @@ use crate::{
         status::{Said, conditions},
         work::{
             findings,
-            health::{Blocked, Eye, Health},
+            health::{Blocked, Eye, Health, Wanted},
             request::honoured,
             standing::about,
             trouble::{failure, named},
@@ -66,7 +66,7 @@ impl<'a> View<'a> {
         let eye = Eye {
             about: about(rule),
             old: rule.conditions(),
-            suspended: rule.spec.suspend,
+            wanted: observed.wanted(rule.spec.suspend),
             jobs: &observed.jobs,
             words: observed.words.as_ref(),
             failure: failure(told, &observed.jobs, completed)
@@ -101,7 +101,7 @@ impl<'a> View<'a> {
         let migrated = self.is_over(migration.as_ref());
         let begun = self.has_begun(migration.as_ref());
         let (health, look) = eye.health(|serving| self.progress(migrated, begun, serving));
-        let current = !matches!(health, Health::Troubled(_)) && !eye.suspended;
+        let current = !matches!(health, Health::Troubled(_)) && eye.wanted == Wanted::Yes;
         let mut said = vec![self.ready(&health), accepted];
         said.extend(eye.kstatus(&health));
         said.extend(eye.reachable(&health, known.is_some()));
@@ -210,7 +210,7 @@ impl<'a> View<'a> {
 
     fn phase(&self, health: &Health, migrated: bool, begun: bool) -> RulePhase {
         match health {
-            _ if self.eye.suspended => RulePhase::Suspended,
+            _ if self.eye.wanted == Wanted::No => RulePhase::Suspended,
             Health::Well => RulePhase::Replicating,
             Health::First(..) if begun => RulePhase::Migrating,
             Health::Troubled(trouble) if trouble.permanent => RulePhase::Failed,

@@ -19,7 +19,7 @@ use crate::{
         status::{Said, conditions, keep},
         work::{
             findings,
-            health::{Blocked, Eye, Health},
+            health::{Blocked, Eye, Health, Wanted},
             request::honoured,
             standing::about,
             trouble::{failure, named},
@@ -61,7 +61,7 @@ impl<'a> View<'a> {
         let eye = Eye {
             about: about(service),
             old: service.conditions(),
-            suspended: service.spec.suspend,
+            wanted: Wanted::of(service.spec.suspend, &observed.syncs, observed.sync_pods),
             jobs: &observed.syncs,
             words: observed.words.as_ref(),
             failure: failure(told, &observed.syncs, cycle)
@@ -81,10 +81,11 @@ impl<'a> View<'a> {
         let Self { service, observed, measured, eye } = self;
         let old = service.status.clone().unwrap_or_default();
         let (health, look_at_start) = eye.health(|serving| self.progress(serving));
-        let current = !matches!(health, Health::Troubled(_)) && !eye.suspended;
+        let current = !matches!(health, Health::Troubled(_)) && eye.wanted == Wanted::Yes;
         let (rpo, rpo_breaks) =
             within_rpo(service, observed.instance.get(), (measured.as_ref(), current), eye.now);
-        let phase = if eye.suspended { ServicePhase::Suspended } else { self.phase(&health, &old) };
+        let phase =
+            if eye.wanted == Wanted::No { ServicePhase::Suspended } else { self.phase(&health, &old) };
         let mut said = vec![self.ready(&health), accepted];
         said.extend(eye.kstatus(&health));
         said.extend(eye.reachable(&health, measured.is_some()));

@@ -38,13 +38,36 @@ pub enum Health {
     Troubled(Trouble),
 }
 
+/// Whether a worker is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    Yes,
+    /// The resource is suspended, and pods of its worker still finish what they are at: things may be written yet.
+    Ending,
+    /// It is suspended, and nothing works.
+    No,
+}
+
+impl Wanted {
+    /// By the spec, and by what is left of the worker.
+    #[must_use]
+    pub fn of(suspend: bool, jobs: &[JobView], pods: usize) -> Self {
+        let works = pods > 0 || jobs.iter().any(JobView::is_active);
+        match (suspend, works) {
+            (false, _) => Self::Yes,
+            (true, true) => Self::Ending,
+            (true, false) => Self::No,
+        }
+    }
+}
+
 /// What is seen of a resource's worker and regions.
 pub struct Eye<'a> {
     /// What it is about, for messages: `service orders`.
     pub about: String,
     /// Conditions as they are.
     pub old: &'a [Condition],
-    pub suspended: bool,
+    pub wanted: Wanted,
     pub jobs: &'a [JobView],
     pub words: Option<&'a Words>,
     /// Why the last attempt failed.
@@ -97,7 +120,8 @@ impl Eye<'_> {
     /// `Ready`; `suspended` and `well` are what the kind itself says.
     pub fn ready(&self, health: &Health, suspended: String, well: impl FnOnce() -> (String, String)) -> Said {
         let (verdict, reason, message) = match health {
-            _ if self.suspended => (Verdict::True, "Suspended".to_owned(), suspended),
+            _ if self.wanted == Wanted::No => (Verdict::True, "Suspended".to_owned(), suspended),
+            _ if self.wanted == Wanted::Ending => (Verdict::True, "Suspending".to_owned(), self.suspending()),
             Health::Well => {
                 let (reason, message) = well();
                 (Verdict::True, reason, message)
@@ -106,6 +130,10 @@ impl Eye<'_> {
             Health::Troubled(trouble) => (Verdict::False, trouble.reason.clone(), self.steady(trouble)),
         };
         (READY, verdict, reason, message)
+    }
+
+    fn suspending(&self) -> String {
+        format!("{} is being suspended: its worker finishes what it is at", self.about)
     }
 
     /// The kubelet alternates between two texts for one missing image: the first one stays.
@@ -117,8 +145,12 @@ impl Eye<'_> {
 
     /// `Reconciling` or `Stalled`, or neither.
     pub fn kstatus(&self, health: &Health) -> Option<Said> {
-        if self.suspended {
-            return None;
+        match self.wanted {
+            Wanted::No => return None,
+            Wanted::Ending => {
+                return Some((RECONCILING, Verdict::True, "Suspending".to_owned(), self.suspending()));
+            }
+            Wanted::Yes => {}
         }
         match health {
             Health::Well => None,

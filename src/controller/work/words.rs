@@ -9,8 +9,9 @@ use crate::{
     controller::events::Announcement,
 };
 
-/// Reasons of `Ready` that are no news: every resource begins with them, or another condition tells.
-const QUIET: [&str; 9] = [
+/// Reasons of `Ready` that are no news: every resource begins with them, they pass by themselves, or another
+/// condition tells.
+const QUIET: [&str; 10] = [
     "FirstSync",
     "Migrating",
     "OtherRegion",
@@ -20,6 +21,7 @@ const QUIET: [&str; 9] = [
     "Planned",
     "Restoring",
     "Starting",
+    "Suspending",
 ];
 
 /// Reasons not to be accepted that pass by themselves within moments, as soon as another rule's worker has told
@@ -45,7 +47,9 @@ fn change(before: Option<&Condition>, now: &Condition, all: &[Condition]) -> Opt
         (ACCEPTED, "False") if news && now.reason != "OtherRegion" => {
             Some(Announcement::warning(&now.reason, message))
         }
-        (READY, "True") if news => Some(Announcement::normal(&now.reason, message)),
+        (READY, "True") if news && !QUIET.contains(&now.reason.as_str()) => {
+            Some(Announcement::normal(&now.reason, message))
+        }
         (READY, _) if news && !QUIET.contains(&now.reason.as_str()) => {
             // What `Accepted` says is not said twice.
             let said = find(all, ACCEPTED).is_some_and(|accepted| accepted.reason == now.reason);
