@@ -178,8 +178,11 @@ impl Settler {
             self.take_back(key, copied.version.as_deref()).await?;
             return Err(self.other_etag(key));
         }
-        let hides = there.is_some() && copied.wrote && self.hides_a_change(key, both, &copied).await?;
-        if copied.wrote && (hides || self.is_stale(both, ours).await?) {
+        // Where nothing was there, too: what is put and deleted meanwhile leaves a marker, and a store writes over that
+        // whatever was asked for. A request that is sent again after its answer was lost takes long enough for it.
+        if copied.wrote
+            && (self.hides_a_change(key, both, &copied).await? || self.is_stale(both, ours).await?)
+        {
             self.take_back(key, copied.version.as_deref()).await?;
             return Ok(Tried::Again);
         }
@@ -466,6 +469,22 @@ mod tests {
         });
         cleared.unwrap();
         assert_eq!(target.head("k").await.unwrap().size, 6, "what came in between is lost");
+    }
+
+    /// As a copy does that is sent again, since the answer to the first was lost.
+    #[tokio::test]
+    async fn c08_what_was_deleted_while_a_copy_was_on_its_way_stays_deleted() {
+        let (source, target) = (bucket("a"), bucket("b"));
+        let settler = settler(&source, &target);
+        let listed = put(&source, "first").await;
+        target.fault(Fault::once(Verb::Put, Failure::Full).with(Effect::Delay(Duration::from_millis(300))));
+        let (brought, ()) = tokio::join!(settler.bring(&listed), async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            put(&target, "first").await;
+            target.delete("k", None).await.unwrap();
+        });
+        assert_eq!(brought.unwrap(), Settled::Theirs);
+        assert!(target.keys().is_empty(), "the delete is undone");
     }
 
     #[tokio::test]

@@ -21,13 +21,15 @@ use super::{
 
 /// Writers at a side, each with keys of its own there.
 const WRITERS: u64 = 2;
+/// What can be seen for so long is written to its end.
+const WRITTEN: Duration = Duration::from_millis(300);
 
 /// A load under way.
 #[derive(Debug)]
 pub struct Both {
     stores: [S3Store; 2],
-    /// A change of attributes at that side has a time of its own, so that it can be seen.
-    dates_attributes: [bool; 2],
+    /// What that side's store writes is there as a whole or not at all, and has a time of its own, attributes too.
+    whole: [bool; 2],
     pub changes: Mutex<Changes>,
     /// What was put under a number, whether it arrived or not.
     bodies: Mutex<BTreeMap<u64, Body>>,
@@ -40,10 +42,10 @@ pub struct Both {
 
 impl Both {
     /// So many writes, about so many of them a second.
-    pub fn new(stores: [S3Store; 2], dates_attributes: [bool; 2], wanted: u64, per_second: u64) -> Arc<Self> {
+    pub fn new(stores: [S3Store; 2], whole: [bool; 2], wanted: u64, per_second: u64) -> Arc<Self> {
         Arc::new(Self {
             stores,
-            dates_attributes,
+            whole,
             changes: Mutex::default(),
             bodies: Mutex::default(),
             wanted,
@@ -91,9 +93,9 @@ impl Both {
     }
 
     async fn write_one(&self, place @ (side, key): (usize, &str), rng: &mut Rng) {
-        let (seen, etag) = self.look(place).await;
+        let (seen, etag) = self.settled(place).await;
         let deed = match load::choose(seen, rng) {
-            Deed::Attributes if !self.dates_attributes[side] => Deed::PutSame,
+            Deed::Attributes if !self.whole[side] => Deed::PutSame,
             deed => deed,
         };
         let number = self.numbers.fetch_add(1, SeqCst);
@@ -104,7 +106,7 @@ impl Both {
         let ticket = self.changes.lock().unwrap().begin(place, seen, (state, repeats), Timestamp::now());
         let mut options = load::options(number, rng);
         // Where that is not dated it is spelt in two ways, too.
-        if self.dates_attributes.contains(&false) {
+        if self.whole.contains(&false) {
             options.attributes.metadata.remove("word");
         }
         let done = load::attempt(&self.stores[side], deed, key, (body, etag), &options).await;
@@ -135,6 +137,21 @@ impl Both {
         };
         bodies.insert(number, body);
         body
+    }
+
+    /// What a side holds, once that is written to its end: what comes before may be lost, though the store has said
+    /// that it is done (seen: a delete at `VersityGW` 1.8, of an object that a reader had seen while it was being put).
+    async fn settled(&self, place @ (side, _): (usize, &str)) -> (State, Option<ETag>) {
+        let mut seen = self.look(place).await;
+        while !self.whole[side] {
+            tokio::time::sleep(WRITTEN).await;
+            let again = self.look(place).await;
+            if again.0 == seen.0 {
+                break;
+            }
+            seen = again;
+        }
+        seen
     }
 
     /// What a side holds, once it answers.

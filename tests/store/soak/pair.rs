@@ -51,8 +51,8 @@ impl Pair {
             noted: None,
         };
         let workers = [0, 1].map(|from| Worker::keep(test, order(from)));
-        let dates = makes.map(|make| make == Make::Minio);
-        let load = Both::new([0, 1].map(|side| sides[side].store.clone()), dates, wanted, rate);
+        let whole = makes.map(|make| make == Make::Minio);
+        let load = Both::new([0, 1].map(|side| sides[side].store.clone()), whole, wanted, rate);
         Self { sides, workers, load }
     }
 
