@@ -20,6 +20,7 @@ mod recovery_drill;
 mod reference;
 mod region;
 mod served;
+mod sql_server;
 mod via;
 
 pub use backup_sync_service::*;
@@ -37,6 +38,7 @@ pub use recovery_drill::*;
 pub use reference::*;
 pub use region::*;
 pub use served::{Measure, PlanEnded, Served};
+pub use sql_server::*;
 pub use via::*;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;

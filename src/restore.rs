@@ -17,6 +17,7 @@ pub mod pbm;
 mod plan;
 pub mod postgres;
 mod progress;
+mod room;
 pub mod sqlserver;
 pub mod wal;
 mod xbstream;

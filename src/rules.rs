@@ -14,7 +14,7 @@ pub use claim::Claim;
 pub use eligibility::eligibility;
 pub use objection::Objection;
 pub use place::{Place, host_of};
-pub use recovery::judge_recovery;
+pub use recovery::{judge_recovery, wrong_terms};
 pub use replication::{PairClaim, RuleFacts, has_opposite, judge_rule, stays};
 
 use crate::api::{DatabaseInstance, DeclaredState, InstancePhase};

@@ -41,6 +41,8 @@ pub const ADMIN_CREDENTIALS_DIR: &str = "/var/run/farshore/admin";
 pub const DECRYPTION_DIR: &str = "/var/run/farshore/decryption";
 /// Where the new instance's volume is mounted.
 pub const VOLUME_DIR: &str = "/var/lib/farshore";
+/// The same where SQL Server looks for it: its images have this place built in.
+pub const SQL_SERVER_DIR: &str = "/var/opt/mssql";
 /// Where a pod with the database's image finds our program.
 pub const PROGRAM_DIR: &str = "/var/run/farshore/bin";
 /// A folder of the pod alone.
@@ -170,6 +172,9 @@ pub struct RestoreTask {
     /// Name of the Secret that opens encrypted backups, where one was named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decryption: Option<String>,
+    /// Licence and setup of a SQL Server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sql_server: Option<crate::api::SqlServer>,
 }
 
 /// Keep a copy of a backup set current.

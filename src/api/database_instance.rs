@@ -47,6 +47,9 @@ use super::{
     validation = Rule::new("!has(self.endpoint) || self.engine == 'MySQL'").message(
         "endpoint can be asked for engine MySQL only; leave it out and set declaredState"
     ),
+    validation = Rule::new("!has(self.bootstrap) || !has(self.bootstrap.instance) || (self.engine == 'SQLServer') == has(self.bootstrap.instance.sqlServer)").message(
+        "bootstrap.instance.sqlServer is needed with engine SQLServer, and only with it: acceptEula: true says that you accept Microsoft's terms, edition which licence you have"
+    ),
     validation = Rule::new("!has(self.bootstrap) || !has(self.bootstrap.recovery.via) || (self.engine + ' ' + self.bootstrap.recovery.via.operator) in ['PostgreSQL CloudNativePG', 'MySQL MariaDBOperator', 'MySQL PerconaXtraDBCluster', 'MongoDB PerconaServerMongoDB']").message(
         "recovery.via.operator does not fit the engine: PostgreSQL has CloudNativePG; MySQL has MariaDBOperator and PerconaXtraDBCluster; MongoDB has PerconaServerMongoDB"
     )

@@ -10,7 +10,8 @@ use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Decryption, LocalReference, Measure, Moment, RecoveryWindow, RenderedResource, TimePointBasis, Via,
+    Decryption, LocalReference, Measure, Moment, RecoveryWindow, RenderedResource, SqlServer, TimePointBasis,
+    Via,
 };
 
 /// How an instance comes to be that Farshore makes.
@@ -95,7 +96,7 @@ pub struct DatabaseServer {
     /// What the server may use; the restore has the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
-    /// User and group that server and restore run as, and that the files belong to.
+    /// User and group that server and restore run as, and that the files belong to. Microsoft's images have 10001.
     #[serde(default = "default_user")]
     #[schemars(range(min = 1, max = 65_535))]
     pub run_as_user: i64,
@@ -103,6 +104,9 @@ pub struct DatabaseServer {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 1024)))]
     pub arguments: Vec<String>,
+    /// Engine `SQLServer` needs it, and no other takes it: licence and setup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sql_server: Option<SqlServer>,
     /// Nodes with all these labels may be used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxProperties" = 64))]

@@ -2,6 +2,8 @@
 
 mod database;
 mod decide;
+#[cfg(test)]
+mod golden;
 mod observe;
 mod recovery;
 mod task;

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use tokio::process::Command;
 
 use self::server::{Server, quoted};
-use super::{Error, Origin, Plan, Reached, Result, Step, child::tool_in, error::AtStep};
+use super::{Error, Origin, Plan, Reached, Result, Step, child::tool_in, error::AtStep, room};
 
 /// How an instance is restored.
 #[derive(Clone, Debug)]
@@ -147,15 +147,7 @@ fn write_settings(settings: &Settings) -> Result<()> {
 /// Empties the volume.
 fn make_room(settings: &Settings) -> Result<()> {
     let volume = &settings.volume;
-    for entry in std::fs::read_dir(volume).map_err(Error::file(volume))? {
-        let path = entry.map_err(Error::file(volume))?.path();
-        // The file system's own.
-        if path.file_name().is_some_and(|name| name == "lost+found") {
-            continue;
-        }
-        let gone = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
-        gone.map_err(Error::file(&path))?;
-    }
+    room::empty(volume)?;
     for folder in [volume.join(DATA), volume.join(SCRATCH), settings.work.clone()] {
         std::fs::create_dir_all(&folder).map_err(Error::file(&folder))?;
     }

@@ -23,6 +23,7 @@ use super::{
     Error, Origin, Plan, Reached, Result, Step,
     error::AtStep,
     mysql::{Admin, DATA},
+    room,
     wal::{Address, Archive, Entry},
 };
 use crate::store::ListRequest;
@@ -70,16 +71,7 @@ impl Place {
     fn make(settings: &Settings) -> Result<Self> {
         let volume = &settings.volume;
         let account = Account::of(volume)?;
-        for entry in std::fs::read_dir(volume).map_err(Error::file(volume))? {
-            let path = entry.map_err(Error::file(volume))?.path();
-            // The file system's own.
-            if path.file_name().is_some_and(|name| name == "lost+found") {
-                continue;
-            }
-            let gone =
-                if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
-            gone.map_err(Error::file(&path))?;
-        }
+        room::empty(volume)?;
         let place = Self {
             data: volume.join(DATA),
             spaces: volume.join(SPACES),

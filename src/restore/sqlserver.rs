@@ -1,244 +1,174 @@
-//! SQL Server from its own files: the script that a server of 2022 or later is given, which reads them from
-//! the copy itself.
+//! SQL Server, of 2022 or later, from its own files: the server itself reads them from the copy, with the script that
+//! [`script()`] writes. It listens to us alone meanwhile, under a password that nobody is told.
 //!
-//! Every database is restored to the same moment: the full backup, the differential one, the logs up to the
-//! one that holds the moment, all of them before any is opened. The moment is written in the zone of the
-//! server that made the backups, since its logs are. No SQL Server was to be had: the script is tested as a
-//! text.
+//! No SQL Server was to be had: the script is tested as a text, the course with programs that stand in for
+//! `sqlservr` and `sqlcmd`.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+mod handover;
+mod script;
+mod server;
 
-use jiff::tz::Offset;
+use std::path::PathBuf;
 
-use super::{Error, Plan, PlannedLog, Result};
-use crate::backup::{
-    catalog::{Base, Position, Span, mssql::SIDECAR},
-    sync::Place,
+pub use self::script::{Dialect, script};
+use self::server::{Server, Tools};
+use super::{Error, Origin, Plan, Reached, Result, Step, error::AtStep, mysql::Admin, room};
+use crate::{
+    backup::{catalog::Format, records::read_service, sync::Place},
+    store::credentials::Credentials,
 };
 
-/// A server reads a backup from at most so many addresses.
-const MAX_STRIPES: usize = 64;
-/// What RESTORE FILELISTONLY shows, from 2016 on.
-const FILES: &str = "LogicalName nvarchar(128), PhysicalName nvarchar(260), Type char(1), FileGroupName nvarchar(128), \
-Size numeric(20,0), MaxSize numeric(20,0), FileId bigint, CreateLSN numeric(25,0), DropLSN numeric(25,0), \
-UniqueId uniqueidentifier, ReadOnlyLSN numeric(25,0), ReadWriteLSN numeric(25,0), BackupSizeInBytes bigint, \
-SourceBlockSize int, FileGroupId int, LogGroupGUID uniqueidentifier, DifferentialBaseLSN numeric(25,0), \
-DifferentialBaseGUID uniqueidentifier, IsReadOnly bit, IsPresent bit, TDEThumbprint varbinary(32), \
-SnapshotUrl nvarchar(360)";
-
-/// How the new server is set up.
+/// How an instance is restored.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Of the server that made the backups, east of UTC.
-    pub utc_offset_seconds: i32,
-    /// Where the new server keeps its files.
-    pub folder: String,
+    /// What its user has agreed to; without it no server is started.
+    pub terms: Option<Terms>,
+    /// The volume: all that the server keeps lies in it, and everything else in it goes.
+    pub volume: PathBuf,
+    /// The same volume where the server looks for it: its images have this place built in.
+    pub home: PathBuf,
+    /// A folder for small files, of this attempt alone.
+    pub work: PathBuf,
+    /// Where the database's programs are, if not where its images have them.
+    pub programs: Option<PathBuf>,
+    /// Arguments for the server, besides ours.
+    pub arguments: Vec<String>,
+    /// The login that the new instance is handed over with.
+    pub admin: Option<Admin>,
+    /// Queries that are asked of the restored instance.
+    pub checks: Vec<String>,
+    /// The server checks all its databases, too; its answer comes last.
+    pub check_tables: bool,
+    /// The copy, as the server reaches it.
+    pub copy: Place,
+    pub signing_region: String,
+    /// The bucket's name is part of the host's.
+    pub virtual_hosted: bool,
+    /// Certificates that the store's is signed with, where it isn't a public one.
+    pub ca_bundle: Option<String>,
+    /// Where the store's keys are mounted.
+    pub credentials: PathBuf,
 }
 
-/// One database, with what restores it.
-struct Database<'a> {
-    name: &'a str,
-    bases: Vec<&'a Base>,
-    logs: Vec<Log<'a>>,
+/// Licence and setup of a server.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// As `MSSQL_PID` has it.
+    pub edition: String,
+    /// Of the server; databases bring their own.
+    pub collation: Option<String>,
 }
 
-/// One log, of one or several files.
-struct Log<'a> {
-    keys: Vec<&'a str>,
-    /// The base may hold it already, as far as times tell.
-    early: bool,
-}
-
-/// The command that runs a script: it ends at the first error. The keys of the store come from the
-/// environment, as `S3_ACCESS_KEY` and `S3_SECRET_KEY`, the password as `SQLCMDPASSWORD`.
-#[must_use]
-pub fn command(script: &str) -> Vec<String> {
-    ["sqlcmd", "-S", "localhost", "-U", "sa", "-C", "-b", "-i", script].map(ToOwned::to_owned).to_vec()
-}
-
-/// The script that restores what the plan says from a copy.
+/// Restores what the plan says. The volume is emptied first: whatever an earlier attempt left is not used.
 ///
 /// # Errors
-/// [`Error::Unusable`] for an endpoint that SQL Server does not read from, a set that it can't restore by
-/// itself, or a backup with too many stripes.
-pub fn script(plan: &Plan, copy: &Place, settings: &Settings) -> Result<String> {
-    let databases = databases(plan)?;
-    let url = address(copy)?;
-    let offset = Offset::from_seconds(settings.utc_offset_seconds);
-    let offset = offset.map_err(|error| Error::Unusable(format!("the offset from UTC: {error}")))?;
-    let moment = offset.to_datetime(plan.time_point).strftime("%Y-%m-%dT%H:%M:%S").to_string();
-    let mut text = opening(copy, &url, plan);
-    let begun = text.len();
-    for database in &databases {
-        restore(&mut text, database, &url, &moment, settings)?;
-    }
-    // sqlcmd would fill in what it takes for a variable of its own, within texts and names as well.
-    if text[begun..].contains("$(") {
-        return Err(Error::Unusable("a name with $( in it can't be given to sqlcmd".to_owned()));
-    }
-    line(&mut text, "-- All of them are at the moment: now they may be opened.");
-    for database in &databases {
-        line(&mut text, &format!("RESTORE DATABASE {} WITH RECOVERY;", name(database.name)));
-    }
-    line(&mut text, &format!("DROP CREDENTIAL {};", name(&credential(copy, &url))));
-    Ok(text)
+/// With the step at which it failed. What runs by then is ended.
+pub async fn restore(plan: &Plan, origin: &Origin, settings: &Settings) -> Result<Reached, AtStep> {
+    let reporter = &origin.reporter;
+    let at = |step: Step| move |error: Error| error.at(step);
+    reporter.enter(Step::Begin);
+    let order = order(plan, origin, settings).await.map_err(at(Step::Begin))?;
+    let mut server = begin(&order, settings).await.map_err(at(Step::Begin))?;
+    // The server fetches, and brings the log up to the moment, in one go.
+    reporter.enter(Step::Fetch);
+    bring_back(&mut server, &order).await.map_err(at(Step::Fetch))?;
+    reporter.fetched(plan.bytes);
+    reporter.enter(Step::Finish);
+    let answers = handover::finish(server, &order.databases, settings).await.map_err(at(Step::Finish))?;
+    Ok(Reached {
+        time_point: plan.time_point,
+        // The server tells neither.
+        last_commit: None,
+        transactions: 0,
+        bytes: reporter.progress().done,
+        answers,
+    })
 }
 
-fn line(text: &mut String, words: &str) {
-    text.push_str(words);
-    text.push('\n');
+/// All that is known before anything is touched.
+struct Order<'a> {
+    terms: &'a Terms,
+    tools: Tools,
+    script: String,
+    databases: Vec<String>,
+    /// For the script, and for nobody else.
+    keys: [(&'static str, String); 2],
 }
 
-/// `s3://host:port/bucket/prefix`
-fn address(copy: &Place) -> Result<String> {
-    let host = copy.endpoint.strip_prefix("https://").ok_or_else(|| {
-        Error::Unusable(format!("SQL Server reads from https endpoints only, and {} is none", copy.endpoint))
+async fn order<'a>(plan: &Plan, origin: &Origin, settings: &'a Settings) -> Result<Order<'a>> {
+    let terms = settings.terms.as_ref().ok_or_else(|| {
+        Error::Unusable(
+            "nobody has accepted the terms of SQL Server: say so with instance.sqlServer.acceptEula: true"
+                .to_owned(),
+        )
     })?;
-    Ok(format!("s3://{}/{}/{}", host.trim_end_matches('/'), copy.bucket, copy.prefix))
+    let tools = Tools::find(settings.programs.as_deref())?;
+    let service = read_service(&*origin.store, &settings.copy).await?;
+    let Some(Format::SqlServer(names)) = service.map(|service| service.format) else {
+        return Err(Error::Unusable(
+            "the copy holds no files that SQL Server wrote itself: the tool that wrote them restores them"
+                .to_owned(),
+        ));
+    };
+    let dialect = Dialect {
+        utc_offset_seconds: names.utc_offset_seconds,
+        folder: settings.home.join("data").display().to_string(),
+        signing_region: settings.signing_region.clone(),
+        virtual_hosted: settings.virtual_hosted,
+    };
+    Ok(Order {
+        terms,
+        tools,
+        script: script(plan, &settings.copy, &dialect)?,
+        databases: script::names(plan)?,
+        keys: keys(settings)?,
+    })
 }
 
-/// A credential counts for all addresses that begin with its name.
-fn credential(copy: &Place, url: &str) -> String {
-    let end = url.len() - copy.prefix.len() - 1;
-    url[..end].to_owned()
-}
-
-fn opening(copy: &Place, url: &str, plan: &Plan) -> String {
-    let mut text = String::new();
-    line(&mut text, &format!("-- Restores the databases of {url} to {}.", plan.time_point));
-    line(&mut text, "SET NOCOUNT ON;");
-    line(&mut text, "SET XACT_ABORT ON;");
-    let credential = credential(copy, url);
-    let (named, quoted) = (name(&credential), literal(&credential));
-    line(&mut text, &format!("IF EXISTS (SELECT 1 FROM sys.credentials WHERE name = {quoted})"));
-    line(&mut text, &format!("  DROP CREDENTIAL {named};"));
-    line(&mut text, &format!("CREATE CREDENTIAL {named} WITH IDENTITY = 'S3 Access Key',"));
-    line(&mut text, "  SECRET = '$(S3_ACCESS_KEY):$(S3_SECRET_KEY)';");
-    line(&mut text, "GO");
-    text
-}
-
-fn databases(plan: &Plan) -> Result<Vec<Database<'_>>> {
-    let mut found: BTreeMap<&str, Database> = BTreeMap::new();
-    for base in plan.bases.iter().map(|planned| &planned.base) {
-        let scope = base.scope.name.as_str();
-        if scope.is_empty() || !matches!(base.position, Position::Lsn { .. } | Position::Time(_)) {
-            let message = format!(
-                "backup {} is no file that SQL Server wrote itself: its own tool restores it",
-                base.id
-            );
-            return Err(Error::Unusable(message));
-        }
-        let name = scope.rsplit('/').next().unwrap_or(scope);
-        let database =
-            found.entry(scope).or_insert_with(|| Database { name, bases: Vec::new(), logs: Vec::new() });
-        database.bases.push(base);
+/// The store's keys, as far as a credential of SQL Server can hold them.
+fn keys(settings: &Settings) -> Result<[(&'static str, String); 2]> {
+    let keys = Credentials::files(&settings.credentials).map_err(Error::store)?.current();
+    let keys = keys.ok_or_else(|| Error::Broken("keys that are files are not there".to_owned()))?;
+    if keys.session_token.is_some() {
+        return Err(Error::Unusable(
+            "SQL Server takes no session token: give the service's target a Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY alone".to_owned(),
+        ));
     }
-    for group in plan.logs[..plan.needed_logs].chunk_by(same_log) {
-        let Some(database) = found.get_mut(group[0].stream.as_str()) else { continue };
-        let done = database.bases.last().map(|base| base.consistent_at);
-        let proved = database.bases.last().is_some_and(|base| matches!(base.position, Position::Lsn { .. }));
-        let keys = group.iter().map(|log| log.object.location()).filter(|key| !key.ends_with(SIDECAR));
-        let early = !proved && done.is_some_and(|done| group[0].to <= done);
-        database.logs.push(Log { keys: keys.rev().collect(), early });
-    }
-    let mut names: Vec<&str> = found.values().map(|database| database.name).collect();
-    names.sort_unstable();
-    if let Some([twice, _]) = names.array_windows().find(|[one, other]| one == other) {
-        return Err(Error::Unusable(format!("two servers of the set have a database {twice}")));
-    }
-    Ok(found.into_values().collect())
-}
-
-/// Stripes and headers of one log stand side by side.
-fn same_log(a: &PlannedLog, b: &PlannedLog) -> bool {
-    (&a.stream, a.from, a.to) == (&b.stream, b.from, b.to)
-}
-
-fn restore(
-    text: &mut String,
-    database: &Database,
-    url: &str,
-    moment: &str,
-    settings: &Settings,
-) -> Result<()> {
-    let named = name(database.name);
-    for (at, base) in database.bases.iter().enumerate() {
-        let mut keys = Vec::new();
-        for span in base.keys.payload.iter().rev() {
-            let Span::One(key) = span else {
-                return Err(Error::Unusable(format!("backup {} is a folder", base.id)));
-            };
-            keys.push(key.as_str());
-        }
-        let from = from(&keys, url, &base.id)?;
-        line(text, &format!("-- {}: {}", database.name, base.id));
-        if at == 0 {
-            full(text, database.name, &from, settings);
-        } else {
-            line(text, &format!("RESTORE DATABASE {named} FROM {from} WITH NORECOVERY, STATS = 10;"));
+    let pairs = [("S3_ACCESS_KEY", keys.access_key), ("S3_SECRET_KEY", keys.secret_key.reveal().to_owned())];
+    for ((_, key), name) in pairs.iter().zip(["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]) {
+        if !key.chars().all(|c| c.is_ascii_alphanumeric() || "+/=_-.".contains(c)) {
+            return Err(Error::Unusable(format!(
+                "{name} in the Secret of the service's target has a character that can't be given to SQL Server, which takes letters and digits, and may take + / = _ - and dots: make another key"
+            )));
         }
     }
-    for log in &database.logs {
-        let from = from(&log.keys, url, database.name)?;
-        let statement = format!("RESTORE LOG {named} FROM {from} WITH NORECOVERY, STOPAT = N'{moment}';");
-        if log.early {
-            // What is too early is refused, and not needed; what is missing is noticed with the next one.
-            line(
-                text,
-                &format!("BEGIN TRY {statement} END TRY BEGIN CATCH PRINT ERROR_MESSAGE(); END CATCH;"),
-            );
-        } else {
-            line(text, &statement);
-        }
+    Ok(pairs)
+}
+
+/// A server in an empty volume, which answers.
+async fn begin(order: &Order<'_>, settings: &Settings) -> Result<Server> {
+    room::empty(&settings.volume)?;
+    std::fs::create_dir_all(&settings.work).map_err(Error::file(&settings.work))?;
+    server::trust(&settings.volume, settings.ca_bundle.as_deref())?;
+    let mut server = Server::start(&order.tools, order.terms, settings)?;
+    server.wait().await?;
+    server.is_new_enough().await?;
+    Ok(server)
+}
+
+async fn bring_back(server: &mut Server, order: &Order<'_>) -> Result<()> {
+    server.run("restore.sql", &order.script, &order.keys).await?;
+    let told = server.ask("SELECT name, state_desc FROM sys.databases WHERE database_id > 4").await?;
+    let online: Vec<&str> = told.lines().filter_map(|line| line.strip_suffix("\tONLINE")).collect();
+    match order.databases.iter().find(|name| !online.contains(&name.as_str())) {
+        None => Ok(()),
+        Some(name) => Err(Error::Tool {
+            program: "the restored server".to_owned(),
+            status: format!("database {name} is not online"),
+            said: told,
+        }),
     }
-    line(text, "GO");
-    Ok(())
 }
 
-/// A full backup, with its files where the new server keeps its own.
-fn full(text: &mut String, database: &str, from: &str, settings: &Settings) {
-    let statement = format!("RESTORE DATABASE {} FROM {from} WITH NORECOVERY, STATS = 10", name(database));
-    let place = format!("{}/{database}_", settings.folder.trim_end_matches('/'));
-    line(text, &format!("DECLARE @files TABLE ({FILES});"));
-    line(
-        text,
-        &format!("INSERT INTO @files EXEC ({});", literal(&format!("RESTORE FILELISTONLY FROM {from}"))),
-    );
-    line(text, &format!("DECLARE @restore nvarchar(max) = {};", literal(&statement)));
-    line(
-        text,
-        "SELECT @restore = @restore + N', MOVE N''' + REPLACE(LogicalName, N'''', N'''''') + N''' TO N'''",
-    );
-    line(text, &format!("  + REPLACE({}, N'''', N'''''') + CAST(FileId AS nvarchar(20))", literal(&place)));
-    line(
-        text,
-        "  + CASE Type WHEN 'D' THEN IIF(FileId = 1, N'.mdf', N'.ndf') WHEN 'L' THEN N'.ldf' ELSE N'' END + N''''",
-    );
-    line(text, "FROM @files;");
-    line(text, "EXEC (@restore);");
-}
-
-/// `URL = N'…', URL = N'…'`, in the order of stripes.
-fn from(keys: &[&str], url: &str, what: &str) -> Result<String> {
-    if keys.is_empty() || keys.len() > MAX_STRIPES {
-        let message = format!("{what} has {} stripes: a server reads 1 to {MAX_STRIPES}", keys.len());
-        return Err(Error::Unusable(message));
-    }
-    let mut from = String::new();
-    for key in keys {
-        let separator = if from.is_empty() { "" } else { ", " };
-        write!(from, "{separator}URL = {}", literal(&format!("{url}{key}")))
-            .map_err(|error| Error::Broken(error.to_string()))?;
-    }
-    Ok(from)
-}
-
-/// A name in brackets.
-fn name(text: &str) -> String {
-    format!("[{}]", text.replace(']', "]]"))
-}
-
-fn literal(text: &str) -> String {
-    format!("N'{}'", text.replace('\'', "''"))
-}
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use kube::ResourceExt;
 
 use super::objection::{Objection, refused, waiting};
 use crate::api::{
-    BackupSyncService, DatabaseInstance, Engine,
+    BackupSyncService, DatabaseInstance, DatabaseServer, Engine,
     condition::{ACCEPTED, is_true},
 };
 
@@ -79,6 +79,10 @@ pub fn judge_recovery(
             ),
         ));
     }
+    let server = bootstrap.instance.as_ref().map(|new| &new.server).filter(|_| by_us);
+    if let Some(wrong) = server.and_then(|server| wrong_terms(instance.spec.engine, server)) {
+        return Err(refused("TermsNotAccepted", format!("instance {name}: spec.bootstrap.instance.{wrong}")));
+    }
     match &bootstrap.recovery.time_point {
         Some(moment) => within(&name, service, moment.0),
         None => Ok(()),
@@ -88,11 +92,24 @@ pub fn judge_recovery(
 /// What to do for an engine whose servers are not made here.
 const fn by_hand(engine: Engine) -> Option<&'static str> {
     match engine {
-        Engine::MySQL | Engine::PostgreSQL => None,
+        Engine::MySQL | Engine::PostgreSQL | Engine::SQLServer => None,
         Engine::MongoDB => Some(
             "start one, and restore a dump with its oplog into it with farshore backup restore-mongodb, or leave it to Percona's operator with spec.bootstrap.recovery.via",
         ),
-        Engine::SQLServer => Some("start one, and have it restore the files of the copy"),
+    }
+}
+
+/// What is wrong with the terms of a server of this engine, behind the name of its field: nobody is bound to a licence
+/// that he did not agree to.
+#[must_use]
+pub fn wrong_terms(engine: Engine, server: &DatabaseServer) -> Option<&'static str> {
+    match (engine, &server.sql_server) {
+        (Engine::SQLServer, Some(terms)) if terms.accept_eula => None,
+        (Engine::SQLServer, _) => Some(
+            "sqlServer must say acceptEula: true, that you accept Microsoft's terms, and which edition you have",
+        ),
+        (_, Some(_)) => Some("sqlServer is of engine SQLServer alone; leave it out"),
+        (_, None) => None,
     }
 }
 
@@ -161,9 +178,10 @@ spec:
         {
             assert_eq!(judged(engine, more), Ok(()), "{engine} {more}");
         }
-        for (engine, words) in
-            [("MongoDB", "farshore backup restore-mongodb"), ("SQLServer", "have it restore the files")]
-        {
+        for (engine, words) in [
+            ("MongoDB", "farshore backup restore-mongodb"),
+            ("SQLServer", "spec.bootstrap.instance.sqlServer must say acceptEula: true"),
+        ] {
             let message = judged(engine, "").unwrap_err();
             assert!(message.contains("instance restored") && message.contains(words), "{message}");
         }

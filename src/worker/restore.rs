@@ -1,6 +1,7 @@
 //! The roles that plan a restore and carry it out.
 
 mod decryption;
+mod sqlserver;
 mod told;
 
 use std::{path::Path, sync::Arc, time::Duration};
@@ -181,7 +182,8 @@ async fn restore_by_engine(
     match engine {
         Engine::MySQL => mysql::restore(plan, origin, &settings.mysql).await,
         Engine::PostgreSQL => postgres::restore(plan, origin, &settings.postgres).await,
-        other => {
+        Engine::SQLServer => restore::sqlserver::restore(plan, origin, &settings.sqlserver).await,
+        other @ Engine::MongoDB => {
             let cause = format!("an instance of {other:?} can't be restored by this version");
             Err(restore::Error::Unusable(cause).at(Step::Begin))
         }
@@ -192,6 +194,7 @@ async fn restore_by_engine(
 struct Engines {
     mysql: mysql::Settings,
     postgres: postgres::Settings,
+    sqlserver: restore::sqlserver::Settings,
 }
 
 fn settings(start: &Start, task: &Task, work: &RestoreTask) -> Result<Engines, Error> {
@@ -220,7 +223,8 @@ fn settings(start: &Start, task: &Task, work: &RestoreTask) -> Result<Engines, E
         passphrase: key.file,
         decryption: key.place,
     };
-    Ok(Engines { mysql, postgres })
+    let sqlserver = sqlserver::settings(start, work, &mysql);
+    Ok(Engines { mysql, postgres, sqlserver })
 }
 
 fn for_mysql(start: &Start, work: &RestoreTask) -> Result<mysql::Settings, Error> {

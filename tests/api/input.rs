@@ -79,6 +79,14 @@ async fn p02_an_instance_that_can_not_be_is_refused_on_apply() {
         }
         backups
     };
+    let terms = json!({"acceptEula": true, "edition": "Developer"});
+    let bootstrap = |engine: &str, more: Value| {
+        let mut instance = json!({"image": "i", "storage": "1Gi", "adminSecretRef": {"name": "admin"}});
+        for (key, value) in more.as_object().unwrap() {
+            instance[key] = value.clone();
+        }
+        json!({"engine": engine, "bootstrap": {"recovery": {"serviceRef": {"name": "copy"}}, "instance": instance}})
+    };
     let cases = [
         (json!({"engine": "Oracle"}), "Unsupported value"),
         (json!({"engine": "MongoDB", "backups": backups(json!({}))}), "does not fit the engine"),
@@ -100,11 +108,35 @@ async fn p02_an_instance_that_can_not_be_is_refused_on_apply() {
         (json!({"engine": "MySQL", "backups": backups(json!({"format": "Files"}))}), "files is needed"),
         (json!({"engine": "MySQL", "backups": backups(json!({"files": {"full": "x"}}))}), "files is needed"),
         (json!({"engine": "MySQL", "backups": backups(json!({"prefix": "o"}))}), "must end in /"),
+        (bootstrap("SQLServer", json!({})), "sqlServer is needed with engine SQLServer, and only with it"),
+        (
+            bootstrap("MySQL", json!({"sqlServer": terms})),
+            "sqlServer is needed with engine SQLServer, and only with it",
+        ),
+        (
+            bootstrap("SQLServer", json!({"sqlServer": {"acceptEula": false, "edition": "Developer"}})),
+            "acceptEula must be true",
+        ),
+        (bootstrap("SQLServer", json!({"sqlServer": {"acceptEula": true}})), "edition"),
+        (
+            bootstrap("SQLServer", json!({"sqlServer": {"acceptEula": true, "edition": "Free"}})),
+            "Unsupported value",
+        ),
+        (
+            bootstrap(
+                "SQLServer",
+                json!({"sqlServer": {"acceptEula": true, "edition": "Express", "collation": "a b"}}),
+            ),
+            "must be a collation's name",
+        ),
     ];
     for (mut spec, words) in cases {
         spec["region"] = json!(world.north);
         refused(world.create::<DatabaseInstance>("DatabaseInstance", "orders", spec).await, words);
     }
+    let mut good = bootstrap("SQLServer", json!({"sqlServer": terms}));
+    good["region"] = json!(world.north);
+    world.create::<DatabaseInstance>("DatabaseInstance", "good", good).await.unwrap();
     world.end().await;
 }
 

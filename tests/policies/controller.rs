@@ -234,6 +234,7 @@ async fn p07_the_controller_starts_only_its_own_restricted_workers() {
         (pod("/containers/0/securityContext/readOnlyRootFilesystem"), json!(false), RESTRICTED),
         (pod("/containers/0/securityContext/capabilities/drop"), json!([]), RESTRICTED),
         (pod("/containers/0/securityContext/capabilities/add"), json!(["NET_ADMIN"]), RESTRICTED),
+        (pod("/containers/0/securityContext/capabilities/add"), json!(["NET_BIND_SERVICE"]), RESTRICTED),
         (pod("/containers/0/securityContext/runAsNonRoot"), json!(false), RESTRICTED),
         (pod("/containers/0/securityContext/runAsUser"), json!(0), RESTRICTED),
         (pod("/containers/0/securityContext/seccompProfile"), json!({"type": "Unconfined"}), RESTRICTED),
@@ -283,6 +284,9 @@ async fn b08_p07_the_controller_restores_with_its_own_program_beside_a_users_ima
     let controller = Controller::of(&room).await;
     allowed("a restore", async || controller.create::<Job>(&restore()).await).await;
     let pod = |below: &str| format!("{POD}{below}");
+    let add = "/securityContext/capabilities/add";
+    let binding = changed(restore(), &pod(&format!("/containers/0{add}")), json!(["NET_BIND_SERVICE"]));
+    allowed("of SQL Server", async || controller.create::<Job>(&binding).await).await;
     for (pointer, value, words) in [
         (pod("/containers/0/command"), json!(["sh", "-c", "cat /s/*"]), WORKER),
         (pod("/containers/0/args"), json!(["worker", "sync"]), IMAGE),
@@ -292,6 +296,8 @@ async fn b08_p07_the_controller_restores_with_its_own_program_beside_a_users_ima
         (pod("/initContainers/0/command"), json!(["sh"]), IMAGE),
         (pod("/initContainers/0/securityContext/privileged"), json!(true), "privileged"),
         (pod("/initContainers"), json!([]), IMAGE),
+        (pod(&format!("/initContainers/0{add}")), json!(["NET_BIND_SERVICE"]), RESTRICTED),
+        (pod(&format!("/containers/0{add}")), json!(["NET_BIND_SERVICE", "NET_RAW"]), RESTRICTED),
         (pod("/volumes/3/persistentVolumeClaim/claimName"), json!("theirs"), VOLUMES),
     ] {
         let what = format!("{pointer} = {value}");
@@ -326,6 +332,9 @@ async fn b08_p07_a_restored_server_knows_no_secret_and_no_token() {
     let controller = Controller::of(&room).await;
     allowed("a server", async || controller.create::<StatefulSet>(&server()).await).await;
     let pod = |below: &str| format!("{POD}{below}");
+    let add = pod("/containers/0/securityContext/capabilities/add");
+    let binding = changed(server(), &add, json!(["NET_BIND_SERVICE"]));
+    allowed("of SQL Server", async || controller.create::<StatefulSet>(&binding).await).await;
     let knows = "know no Secret and no token";
     for (pointer, value, words) in [
         (pod("/volumes/0"), json!({"name": "tmp", "secret": {"secretName": "theirs"}}), knows),
@@ -337,6 +346,7 @@ async fn b08_p07_a_restored_server_knows_no_secret_and_no_token() {
             knows,
         ),
         (pod("/hostNetwork"), json!(true), RESTRICTED),
+        (add.clone(), json!(["SYS_PTRACE"]), RESTRICTED),
         (pod("/containers/0/securityContext/privileged"), json!(true), "privileged"),
         ("/metadata/ownerReferences".to_owned(), json!([]), OWNED),
     ] {

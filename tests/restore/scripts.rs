@@ -35,8 +35,13 @@ fn place(endpoint: &str) -> Place {
     Place { endpoint: endpoint.into(), bucket: "dr-backups".into(), prefix: "orders/".into() }
 }
 
-fn settings() -> sqlserver::Settings {
-    sqlserver::Settings { utc_offset_seconds: 7200, folder: "/var/opt/mssql/data".into() }
+fn dialect() -> sqlserver::Dialect {
+    sqlserver::Dialect {
+        utc_offset_seconds: 7200,
+        folder: "/var/opt/mssql/data".into(),
+        signing_region: "us-east-1".into(),
+        virtual_hosted: false,
+    }
 }
 
 fn names() -> Format {
@@ -67,24 +72,46 @@ fn files() -> MemoryStore {
 #[tokio::test]
 async fn b08_sql_server_is_told_to_restore_every_database_to_one_moment() {
     let plan = plan(&files(), &names(), "2026-11-20T02:00:00Z").await;
-    let script = sqlserver::script(&plan, &place("https://store.example:9000"), &settings()).unwrap();
+    let script = sqlserver::script(&plan, &place("https://store.example:9000"), &dialect()).unwrap();
     golden("sqlserver.sql", &script);
     // In the zone of the old server, and nothing is opened before all are there.
     assert!(script.contains("STOPAT = N'2026-11-20T04:00:00'"), "{script}");
     let opened = script.find("WITH RECOVERY").unwrap();
     assert!(script.rfind("RESTORE LOG").unwrap() < opened && !script.contains("master"), "{script}");
-    assert!(!sqlserver::command("a.sql").iter().any(|word| word.contains("KEY")));
+}
+
+#[tokio::test]
+async fn b08_sql_server_is_told_the_region_that_it_does_not_take_for_granted_and_the_buckets_own_host() {
+    let plan = plan(&files(), &names(), "2026-11-20T02:00:00Z").await;
+    let dialect =
+        sqlserver::Dialect { signing_region: "eu-west-1".into(), virtual_hosted: true, ..dialect() };
+    let script = sqlserver::script(&plan, &place("https://store.example"), &dialect).unwrap();
+    let reading: Vec<_> = script.lines().filter(|line| line.contains("URL = ")).collect();
+    assert!(reading.len() > 6);
+    for line in reading {
+        assert!(line.contains("{\"s3\": {\"region\":\"eu-west-1\"}}"), "{line}");
+        assert!(line.contains("s3://dr-backups.store.example/orders/sql1/"), "{line}");
+    }
+    assert!(script.contains("CREATE CREDENTIAL [s3://dr-backups.store.example] "), "{script}");
+}
+
+#[tokio::test]
+async fn b08_an_address_longer_than_sql_server_takes_is_refused_before_anything_is_made() {
+    let plan = plan(&files(), &names(), "2026-11-20T02:00:00Z").await;
+    let far = Place { prefix: format!("{}/", "a".repeat(200)), ..place("https://store.example") };
+    let error = sqlserver::script(&plan, &far, &dialect()).unwrap_err();
+    assert!(error.to_string().contains("more than 259 characters"), "{error}");
 }
 
 #[tokio::test]
 async fn b08_what_sql_server_can_not_read_is_refused() {
     let store = files();
     let plan = plan(&store, &names(), "2026-11-20T02:00:00Z").await;
-    let error = sqlserver::script(&plan, &place("http://store.example"), &settings()).unwrap_err();
+    let error = sqlserver::script(&plan, &place("http://store.example"), &dialect()).unwrap_err();
     assert!(error.to_string().contains("https endpoints only"), "{error}");
     let files = Format::Files { full: r".*\.bak".into(), incremental: None };
     let other = self::plan(&store, &files, "2026-11-20T01:06:00Z").await;
-    let error = sqlserver::script(&other, &place("https://store.example"), &settings()).unwrap_err();
+    let error = sqlserver::script(&other, &place("https://store.example"), &dialect()).unwrap_err();
     assert!(error.to_string().contains("its own tool restores it"), "{error}");
 }
 
@@ -94,7 +121,7 @@ async fn b08_a_name_that_sqlcmd_would_change_is_refused() {
     let key = "sql1/$(HOME)/FULL/sql1_x_FULL_20261120_030000.bak";
     store.seed(key, "x", time("2026-11-20T01:00:00Z"));
     let plan = plan(&store, &names(), "2026-11-20T01:00:00Z").await;
-    let error = sqlserver::script(&plan, &place("https://store.example"), &settings()).unwrap_err();
+    let error = sqlserver::script(&plan, &place("https://store.example"), &dialect()).unwrap_err();
     assert!(error.to_string().contains("can't be given to sqlcmd"), "{error}");
 }
 

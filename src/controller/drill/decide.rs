@@ -34,6 +34,7 @@ use crate::{
             task::write,
         },
     },
+    rules::wrong_terms,
 };
 
 /// What shall be done about a drill.
@@ -128,7 +129,7 @@ fn go_on(
     (options, now): (&Options, Timestamp),
 ) -> Result<(), Error> {
     let task = task::restore(drill, copy, (number, status.asked.as_ref().map(|asked| asked.0)));
-    let work = task::work(drill, copy.0);
+    let work = task::work(drill, copy.0, copy.1.spec.engine);
     let written = write(drill, &task, &work)?;
     let job = observed.jobs.iter().rev().find(|job| job.task == written.work);
     if let Some(result) = outcome(drill, status, (number, job), now) {
@@ -178,6 +179,11 @@ fn copy<'a>(
             "NothingRestorable",
             format!("the copy of service {wanted} holds nothing that can be restored yet"),
         ));
+    }
+    let engine = observed.source.as_ref().map(|source| source.spec.engine);
+    if let Some(wrong) = engine.and_then(|engine| wrong_terms(engine, &drill.spec.instance)).filter(|_| !runs)
+    {
+        return Err(("TermsNotAccepted", format!("spec.instance.{wrong}")));
     }
     match (&observed.source, &observed.region) {
         (Some(source), Some(region)) => Ok((service, source, region)),

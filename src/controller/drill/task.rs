@@ -10,7 +10,7 @@ use k8s_openapi::{
 use kube::ResourceExt;
 
 use crate::{
-    api::{BackupSyncService, DatabaseInstance, RecoveryDrill, Region},
+    api::{BackupSyncService, DatabaseInstance, Engine, RecoveryDrill, Region},
     controller::{
         context::uid_of,
         names,
@@ -41,13 +41,14 @@ pub fn restore(
         checks: drill.spec.checks.iter().map(|check| check.query.clone()).collect(),
         check_tables: drill.spec.check_tables,
         decryption: drill.spec.decryption.as_ref().map(|decryption| decryption.secret_ref.name.clone()),
+        sql_server: drill.spec.instance.sql_server.clone(),
     };
     task(drill, Work::Restore(Box::new(work)))
 }
 
 /// How a drill is carried out: on a volume that goes with its pod.
 #[must_use]
-pub fn work(drill: &RecoveryDrill, service: &BackupSyncService) -> children::Work {
+pub fn work(drill: &RecoveryDrill, service: &BackupSyncService, engine: Engine) -> children::Work {
     let claim = PersistentVolumeClaimTemplate { spec: claim_spec(&drill.spec.instance), metadata: None };
     let volume = EphemeralVolumeSource { volume_claim_template: Some(claim) };
     let place = Volume { ephemeral: Some(volume), ..Volume::default() };
@@ -59,7 +60,7 @@ pub fn work(drill: &RecoveryDrill, service: &BackupSyncService) -> children::Wor
         keys: std::iter::once(target_keys(service)).chain(decryption).collect(),
         paper: None,
         parts: None,
-        database: Some(Beside::new(&drill.spec.instance, place)),
+        database: Some(Beside::new(engine, &drill.spec.instance, place)),
         settings: service.spec.worker.clone(),
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     controller::{
         context::uid_of,
         jobs::{name_key, uid_key},
-        work::beside::{VOLUME, claim_spec, confined, database_security, server_id},
+        work::beside::{VOLUME, claim_spec, confined_for, database_security, places, server_id},
     },
     task::{VOLUME_DIR, WORK_DIR},
 };
@@ -192,15 +192,17 @@ fn container(instance: &DatabaseInstance, new: &DatabaseServer) -> Container {
         mount_path: path.to_owned(),
         ..VolumeMount::default()
     };
-    let port = port(instance.spec.engine);
+    let engine = instance.spec.engine;
+    let port = port(engine);
+    let volume = places(engine).iter().map(|place| mount(VOLUME, place));
     Container {
         name: DATABASE.to_owned(),
         image: Some(new.image.clone()),
-        command: Some(command(instance.spec.engine)),
+        command: Some(command(engine)),
         args: Some(arguments(instance, new)),
         ports: Some(vec![ContainerPort {
             container_port: port,
-            name: Some(scheme(instance.spec.engine).to_owned()),
+            name: Some(scheme(engine).to_owned()),
             ..ContainerPort::default()
         }]),
         readiness_probe: Some(Probe {
@@ -209,8 +211,8 @@ fn container(instance: &DatabaseInstance, new: &DatabaseServer) -> Container {
             ..Probe::default()
         }),
         resources: new.resources.clone(),
-        security_context: Some(confined()),
-        volume_mounts: Some(vec![mount(VOLUME, VOLUME_DIR), mount("tmp", WORK_DIR)]),
+        security_context: Some(confined_for(engine)),
+        volume_mounts: Some(volume.chain([mount("tmp", WORK_DIR)]).collect()),
         ..Container::default()
     }
 }
@@ -223,7 +225,10 @@ fn command(engine: Engine) -> Vec<String> {
             "exec \"$(command -v postgres || ls -d /usr/lib/postgresql/*/bin/postgres | tail -n 1)\" \"$@\""
         }
         Engine::MongoDB => "exec mongod \"$@\"",
-        Engine::SQLServer => "exec /opt/mssql/bin/sqlservr \"$@\"",
+        // Licence and edition are asked for at every start.
+        Engine::SQLServer => {
+            "export ACCEPT_EULA=Y MSSQL_PID=\"$1\"; shift; exec /opt/mssql/bin/sqlservr \"$@\""
+        }
     };
     ["/bin/sh", "-c", script, "server"].map(ToOwned::to_owned).to_vec()
 }
@@ -249,7 +254,8 @@ fn arguments(instance: &DatabaseInstance, new: &DatabaseServer) -> Vec<String> {
             format!("--unix_socket_directories={WORK_DIR}"),
             "--listen_addresses=*".to_owned(),
         ],
-        Engine::MongoDB | Engine::SQLServer => Vec::new(),
+        Engine::SQLServer => new.sql_server.iter().map(|terms| terms.edition.word().to_owned()).collect(),
+        Engine::MongoDB => Vec::new(),
     };
     ours.into_iter().chain(new.arguments.iter().cloned()).collect()
 }

@@ -63,6 +63,7 @@ fn restore_task(
         checks: Vec::new(),
         check_tables: false,
         decryption: decryption(instance).map(|decryption| decryption.secret_ref.name.clone()),
+        sql_server: new.and_then(|new| new.server.sql_server.clone()),
     }
 }
 
@@ -109,7 +110,7 @@ pub fn restore_work(
             .into_iter()
             .chain(decryption_keys(decryption(instance)))
             .collect(),
-        database: Some(Beside::new(&new.server, place)),
+        database: Some(Beside::new(instance.spec.engine, &new.server, place)),
         ..plan_work(service)
     }
 }
@@ -182,7 +183,9 @@ mod tests {
                 "{{serviceRef: {{name: s}}, schedule: '0 3 * * *', instance: {{image: i, storage: 1Gi}}{key}}}"
             ),
         );
-        assert!(mounted(&nightly, &drill::task::work(&nightly, &service)).contains(&expected));
+        assert!(
+            mounted(&nightly, &drill::task::work(&nightly, &service, locked.spec.engine)).contains(&expected)
+        );
         let asked = drill::task::restore(&nightly, (&service, &locked, &region), (1, None));
         assert!(asked.to_text().unwrap().contains("\"decryption\": \"key\""));
     }

@@ -7,7 +7,11 @@ use k8s_openapi::api::core::v1::{
     VolumeResourceRequirements,
 };
 
-use crate::{api::DatabaseServer, controller::names};
+use crate::{
+    api::{DatabaseServer, Engine},
+    controller::names,
+    task::{SQL_SERVER_DIR, VOLUME_DIR},
+};
 
 /// Name of the volume with the database's files, in pods and in the names of claims.
 pub const VOLUME: &str = "data";
@@ -15,6 +19,7 @@ pub const VOLUME: &str = "data";
 /// What a restore runs beside.
 #[derive(Clone, Debug)]
 pub struct Beside {
+    pub engine: Engine,
     pub server: DatabaseServer,
     /// The volume that is filled.
     pub volume: Volume,
@@ -23,8 +28,17 @@ pub struct Beside {
 impl Beside {
     /// With a volume that `place` says the kind of.
     #[must_use]
-    pub fn new(server: &DatabaseServer, place: Volume) -> Self {
-        Self { server: server.clone(), volume: Volume { name: VOLUME.to_owned(), ..place } }
+    pub fn new(engine: Engine, server: &DatabaseServer, place: Volume) -> Self {
+        Self { engine, server: server.clone(), volume: Volume { name: VOLUME.to_owned(), ..place } }
+    }
+}
+
+/// Where the volume of a database is mounted. Where SQL Server keeps its files is built into its images.
+#[must_use]
+pub fn places(engine: Engine) -> &'static [&'static str] {
+    match engine {
+        Engine::SQLServer => &[VOLUME_DIR, SQL_SERVER_DIR],
+        Engine::MongoDB | Engine::MySQL | Engine::PostgreSQL => &[VOLUME_DIR],
     }
 }
 
@@ -83,4 +97,15 @@ pub fn confined() -> SecurityContext {
         run_as_non_root: Some(true),
         ..SecurityContext::default()
     }
+}
+
+/// The same of a container that runs a database. The file of SQL Server's program asks for one right, which the profile
+/// allows: a process that could never have it may not run the file, whatever its port.
+#[must_use]
+pub fn confined_for(engine: Engine) -> SecurityContext {
+    let mut security = confined();
+    if let (Engine::SQLServer, Some(capabilities)) = (engine, &mut security.capabilities) {
+        capabilities.add = Some(vec!["NET_BIND_SERVICE".to_owned()]);
+    }
+    security
 }

@@ -11,13 +11,13 @@ use k8s_openapi::{
 };
 
 use super::{
-    beside::{Beside, confined, database_security, pod_security},
+    beside::{Beside, confined, confined_for, database_security, places, pod_security},
     children::{Keys, Run, Work},
 };
 use crate::{
     api::{DatabaseServer, Served, WorkerSpec},
     controller::Options,
-    task::{PLAN_DIR, PROGRAM_DIR, TASK_DIR, TASK_KEY, VOLUME_DIR, WORK_DIR, WORKER_PORT},
+    task::{PLAN_DIR, PROGRAM_DIR, TASK_DIR, TASK_KEY, WORK_DIR, WORKER_PORT},
 };
 
 /// Name of the volume with our program.
@@ -123,9 +123,15 @@ fn container(
         liveness_probe: Some(probe("/healthz", 10, 6)),
         readiness_probe: Some(Probe { initial_delay_seconds: head_start(work), ..probe("/readyz", 5, 3) }),
         resources: resources.or_else(|| database.is_none().then(default_resources)),
-        security_context: Some(confined()),
+        security_context: Some(database.map_or_else(confined, |database| confined_for(database.engine))),
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
-        volume_mounts: Some(mounts.iter().map(|(_, mount)| mount.clone()).collect()),
+        volume_mounts: Some(
+            mounts
+                .iter()
+                .map(|(_, mount)| mount.clone())
+                .chain(database.into_iter().flat_map(again))
+                .collect(),
+        ),
         ..Container::default()
     }
 }
@@ -182,8 +188,17 @@ fn beside(database: &Beside) -> [(Volume, VolumeMount); 3] {
     [
         mounted(PROGRAM, PROGRAM_DIR, empty),
         writable(mounted("work", WORK_DIR, empty)),
-        writable(mounted(&volume.name.clone(), VOLUME_DIR, |there| *there = volume)),
+        writable(mounted(&volume.name.clone(), places(database.engine)[0], |there| *there = volume)),
     ]
+}
+
+/// The volume, where else it is looked for.
+fn again(database: &Beside) -> impl Iterator<Item = VolumeMount> {
+    places(database.engine).iter().skip(1).map(|place| VolumeMount {
+        name: database.volume.name.clone(),
+        mount_path: (*place).to_owned(),
+        ..VolumeMount::default()
+    })
 }
 
 fn secret(keys: &Keys) -> (Volume, VolumeMount) {

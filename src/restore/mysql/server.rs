@@ -2,7 +2,6 @@
 
 use std::{
     fmt::Write as _,
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -12,7 +11,7 @@ use mysql_async::{Conn, OptsBuilder, Row, Value, prelude::Queryable};
 use tokio::process::Command;
 
 use super::{SETTINGS, Settings, Tools, plain};
-use crate::restore::{Error, Result, child::Running};
+use crate::restore::{Error, Result, child::Running, room::private};
 
 /// The account under which the log is replayed; it is gone before the instance is handed over.
 const USER: &str = "farshore_restore";
@@ -167,13 +166,6 @@ fn init_file(password: &str) -> String {
         writeln!(text, "{statement};").ok();
     }
     text
-}
-
-fn private(path: &Path, text: &str) -> Result<()> {
-    use std::io::Write as _;
-    let mut options = std::fs::OpenOptions::new();
-    let file = options.write(true).create(true).truncate(true).mode(0o600).open(path);
-    file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(Error::file(path))
 }
 
 /// A text as SQL spells it, where backslashes escape.
