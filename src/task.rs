@@ -4,6 +4,7 @@
 //! changed task is another Job. It names no credential: Secrets are mounted beside it.
 
 mod indexes;
+mod restore;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::api::{Addressing, Feed, Incomplete, KeptAttributes, ObjectStoreSpec};
 
 pub use indexes::Indexes;
+pub use restore::{ExistingTask, RestoreTask};
 
 /// Version of the task file; a worker refuses one that it does not know.
 pub const TASK_VERSION: u32 = 1;
@@ -27,7 +29,8 @@ pub const PLAN_KEY: &str = "plan.json.gz";
 pub const SOURCE_CREDENTIALS_DIR: &str = "/var/run/farshore/source";
 /// Where the target store's credentials are mounted.
 pub const TARGET_CREDENTIALS_DIR: &str = "/var/run/farshore/target";
-/// Where the source instance's own credentials are mounted, when it has an endpoint with some.
+/// Where the source instance's own credentials are mounted, when it has an endpoint with some; for a restore, those of
+/// a cluster that is there already.
 pub const INSTANCE_CREDENTIALS_DIR: &str = "/var/run/farshore/instance";
 /// Where the token of the receiver's messages is mounted, and its file name.
 pub const RECEIVER_TOKEN_DIR: &str = "/var/run/farshore/receiver";
@@ -143,38 +146,6 @@ pub enum Work {
     Plan(Box<RestoreTask>),
     /// Restore an instance.
     Restore(Box<RestoreTask>),
-}
-
-/// Plan a restore from a copy of backups, or carry it out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct RestoreTask {
-    /// The copy; what its layout is stands in its own records.
-    pub target: StoreLocation,
-    /// Number of the attempt: another one is another task.
-    pub attempt: u32,
-    pub engine: crate::api::Engine,
-    /// `None`: the latest that there is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub time_point: Option<Timestamp>,
-    /// What the moment needs is held from pruning: what follows is a restore, not only a plan.
-    pub hold: bool,
-    /// For the server.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub arguments: Vec<String>,
-    pub server_id: u32,
-    /// Queries that are asked of the restored instance.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub checks: Vec<String>,
-    /// The database checks all its tables; the answer comes last.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub check_tables: bool,
-    /// Name of the Secret that opens encrypted backups, where one was named.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub decryption: Option<String>,
-    /// Licence and setup of a SQL Server.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sql_server: Option<crate::api::SqlServer>,
 }
 
 /// Keep a copy of a backup set current.

@@ -50,6 +50,9 @@ use super::{
     validation = Rule::new("!has(self.bootstrap) || !has(self.bootstrap.instance) || (self.engine == 'SQLServer') == has(self.bootstrap.instance.sqlServer)").message(
         "bootstrap.instance.sqlServer is needed with engine SQLServer, and only with it: acceptEula: true says that you accept Microsoft's terms, edition which licence you have"
     ),
+    validation = Rule::new("!has(self.bootstrap) || !has(self.bootstrap.existing) || self.engine == 'MongoDB'").message(
+        "bootstrap.existing is for engine MongoDB only: a cluster with agents of Percona Backup"
+    ),
     validation = Rule::new("!has(self.bootstrap) || !has(self.bootstrap.recovery.via) || (self.engine + ' ' + self.bootstrap.recovery.via.operator) in ['PostgreSQL CloudNativePG', 'MySQL MariaDBOperator', 'MySQL PerconaXtraDBCluster', 'MongoDB PerconaServerMongoDB']").message(
         "recovery.via.operator does not fit the engine: PostgreSQL has CloudNativePG; MySQL has MariaDBOperator and PerconaXtraDBCluster; MongoDB has PerconaServerMongoDB"
     )

@@ -10,16 +10,19 @@ use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Decryption, LocalReference, Measure, Moment, RecoveryWindow, RenderedResource, SqlServer, TimePointBasis,
-    Via,
+    Decryption, ExistingCluster, LocalReference, Measure, Moment, RecoveryWindow, RenderedResource,
+    SqlServer, TimePointBasis, Via,
 };
 
 /// How an instance comes to be that Farshore makes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.instance) || (has(self.recovery.planOnly) && self.recovery.planOnly) || (has(self.recovery.via) && has(self.recovery.via.clusterRef))").message(
-        "instance is needed unless recovery.planOnly is true, or recovery.via names a cluster that is there"
+    validation = Rule::new("has(self.instance) || has(self.existing) || (has(self.recovery.planOnly) && self.recovery.planOnly) || (has(self.recovery.via) && has(self.recovery.via.clusterRef))").message(
+        "instance is needed unless recovery.planOnly is true, recovery.via names a cluster that is there, or existing is one"
+    ),
+    validation = Rule::new("!has(self.existing) || (!has(self.instance) && !has(self.recovery.via) && !has(self.recovery.decryption))").message(
+        "existing is a cluster that is there already: it goes with neither instance nor recovery.via, nor recovery.decryption"
     )
 )]
 pub struct Bootstrap {
@@ -28,6 +31,10 @@ pub struct Bootstrap {
     /// What the new instance is made of. Not needed for a plan alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<NewInstance>,
+    /// Instead of a new instance, for a set of Percona Backup for MongoDB: a cluster that is there already, whose agents
+    /// restore the set into it. What it holds is replaced. Deleting this resource leaves it alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub existing: Option<ExistingCluster>,
 }
 
 /// Which backups a new instance is restored from, and to which moment.

@@ -1,87 +1,141 @@
-//! MongoDB from the copy of Percona Backup's set, by Percona's own agents: the script that their image is
-//! given, beside a fresh cluster in which an agent runs on every member.
+//! MongoDB from the copy of Percona Backup's set, by Percona's own agents, into a cluster that is there already and has
+//! an agent on every member: the script that [`script()`] writes, run in Percona's image.
 //!
-//! The copy is made the agents' storage, they read its catalog anew, and restore by themselves. No MongoDB
-//! and no agent was to be had: the script is tested as a text.
+//! No MongoDB and no agent was to be had: the script is tested as a text, the course with a program that stands in for
+//! `pbm`.
 
-use super::{Error, Plan, Result};
-use crate::backup::sync::Place;
+mod script;
 
-/// How the new cluster differs from the old one.
-#[derive(Clone, Debug, Default)]
-pub struct Settings {
-    /// Region that requests are signed for.
-    pub signing_region: String,
-    /// New name and old name of each replica set that is called otherwise now.
-    pub renamed: Vec<(String, String)>,
+use std::path::{Path, PathBuf};
+
+use tokio::process::Command;
+
+pub use self::script::{Settings, script};
+use super::{Error, Origin, Plan, Reached, Result, Step, child, error::AtStep, room};
+use crate::{
+    backup::{catalog::Format, records::read_service, sync::Place},
+    store::credentials::{Credentials, Keys},
+};
+
+/// Key of the cluster's address in its Secret, and its file name.
+pub const URI: &str = "uri";
+/// Bytes of last words that a failure shows.
+const WORDS: usize = 2048;
+
+/// What a cluster is restored with.
+#[derive(Clone, Debug)]
+pub struct Course {
+    /// A folder for small files, of this attempt alone.
+    pub work: PathBuf,
+    /// Where `pbm` is, if not in the `PATH`.
+    pub programs: Option<PathBuf>,
+    /// Where the Secret with the cluster's address is mounted.
+    pub cluster: PathBuf,
+    /// The copy, as the agents reach it.
+    pub copy: Place,
+    /// Where the store's keys are mounted.
+    pub credentials: PathBuf,
+    /// How the cluster differs from the old one.
+    pub settings: Settings,
 }
 
-/// The script, for a POSIX shell. The store's keys come from the environment, as `AWS_ACCESS_KEY_ID` and
-/// `AWS_SECRET_ACCESS_KEY`, the cluster's address as `PBM_MONGODB_URI`.
+/// Has the agents restore what the plan says. What the cluster holds is replaced.
 ///
 /// # Errors
-/// [`Error::Unusable`] for a plan without a backup.
-pub fn script(plan: &Plan, copy: &Place, settings: &Settings) -> Result<String> {
-    let base = plan.bases.last().ok_or_else(|| Error::Unusable("the plan has no backup".to_owned()))?;
-    let name = quoted(&base.id);
-    // Agents take a bare second for its beginning; the moment holds all of it.
-    let what = if plan.logs.is_empty() {
-        name.clone()
-    } else {
-        format!("--time={},4294967295 --base-snapshot={name}", plan.time_point.as_second())
-    };
-    let pairs: Vec<String> = settings.renamed.iter().map(|(new, old)| format!("{new}={old}")).collect();
-    let remapping = if pairs.is_empty() {
-        String::new()
-    } else {
-        format!(" --replset-remapping={}", quoted(&pairs.join(",")))
-    };
-    Ok(format!(
-        r#"set -eu
-umask 077
-config=$(mktemp)
-trap 'rm -f "$config"' EXIT
-cat >"$config" <<END
-{storage}END
-pbm config --file="$config" >/dev/null
-rm -f "$config"
-pbm config --force-resync
-# The catalog is read in the background: it is there once the backup is, and nothing runs.
-tries=0
-until pbm describe-backup {name} >/dev/null 2>&1 && pbm status --sections=running | grep -q '(none)'; do
-  tries=$((tries + 1))
-  if [ "$tries" -gt 720 ]; then
-    echo "the agents did not read the copy's catalog within an hour" >&2
-    exit 1
-  fi
-  sleep 5
-done
-yes=
-if pbm restore --help 2>&1 | grep -q -- --yes; then yes=--yes; fi
-pbm restore {what}{remapping} --wait $yes
-"#,
-        storage = storage(copy, settings),
-    ))
+/// With the step at which it failed. What the agents have begun by then they may go on with.
+pub async fn restore(plan: &Plan, origin: &Origin, course: &Course) -> Result<Reached, AtStep> {
+    let reporter = &origin.reporter;
+    reporter.enter(Step::Begin);
+    let order = order(plan, origin, course).await.map_err(|error| error.at(Step::Begin))?;
+    reporter.enter(Step::Fetch);
+    carry_out(&order, course).await.map_err(|error| error.at(Step::Fetch))?;
+    reporter.fetched(plan.bytes);
+    Ok(Reached {
+        time_point: plan.time_point,
+        // The agents tell neither.
+        last_commit: None,
+        transactions: 0,
+        bytes: reporter.progress().done,
+        answers: Vec::new(),
+    })
 }
 
-fn storage(copy: &Place, settings: &Settings) -> String {
-    // Within the here-document only what begins with a dollar sign is filled in.
-    let text = |value: &str| format!("\"{}\"", escaped(value));
-    format!(
-        "storage:\n  type: s3\n  s3:\n    region: {}\n    endpointUrl: {}\n    forcePathStyle: true\n    bucket: {}\n    prefix: {}\n    credentials:\n      access-key-id: \"$AWS_ACCESS_KEY_ID\"\n      secret-access-key: \"$AWS_SECRET_ACCESS_KEY\"\n",
-        text(&settings.signing_region),
-        text(&copy.endpoint),
-        text(&copy.bucket),
-        text(copy.prefix.trim_end_matches('/')),
-    )
+/// All that is known before the cluster is touched.
+struct Order {
+    script: String,
+    uri: String,
+    keys: Keys,
 }
 
-/// For a text in double quotes of YAML, in a here-document of the shell.
-fn escaped(text: &str) -> String {
-    let yaml = text.replace('\\', "\\\\").replace('"', "\\\"");
-    yaml.replace('\\', "\\\\").replace('$', "\\$").replace('`', "\\`")
+async fn order(plan: &Plan, origin: &Origin, course: &Course) -> Result<Order> {
+    let format = read_service(&*origin.store, &course.copy).await?.map(|service| service.format);
+    if format != Some(Format::PerconaMongoDB) {
+        return Err(Error::Unusable(
+            "bootstrap.existing is for sets of Percona Backup for MongoDB, and the copy holds none: create the instance anew with bootstrap.instance".to_owned(),
+        ));
+    }
+    child::tool_in(course.programs.as_deref(), &["pbm"])?;
+    let file = course.cluster.join(URI);
+    let uri = std::fs::read_to_string(&file).unwrap_or_default().trim().to_owned();
+    if !uri.starts_with("mongodb") || uri.contains(char::is_control) {
+        return Err(Error::Unusable(format!(
+            "the Secret of spec.bootstrap.existing.uriSecretRef has no key {URI} like mongodb://user:password@host:27017/?authSource=admin; add it, then ask for another attempt"
+        )));
+    }
+    let keys = Credentials::files(&course.credentials).map_err(Error::store)?.current();
+    let keys = keys.ok_or_else(|| Error::Broken("keys that are files are not there".to_owned()))?;
+    if keys.session_token.is_some() {
+        return Err(Error::Unusable(
+            "the agents keep the keys of the copy, so that they can't be temporary ones: give the service's target a Secret without AWS_SESSION_TOKEN".to_owned(),
+        ));
+    }
+    Ok(Order { script: script(plan, &course.copy, &course.settings)?, uri, keys })
 }
 
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
+/// The shell reads its script from a file: what it runs may read its input.
+async fn carry_out(order: &Order, course: &Course) -> Result<()> {
+    std::fs::create_dir_all(&course.work).map_err(Error::file(&course.work))?;
+    let file = course.work.join("restore.sh");
+    room::private(&file, &order.script)?;
+    let mut shell = Command::new("/bin/sh");
+    shell.arg(&file).env("PBM_MONGODB_URI", &order.uri).env("TMPDIR", &course.work).env("HOME", &course.work);
+    shell.env("AWS_ACCESS_KEY_ID", &order.keys.access_key);
+    shell.env("AWS_SECRET_ACCESS_KEY", order.keys.secret_key.reveal());
+    if let Some(path) = course.programs.as_deref().and_then(path_with) {
+        shell.env("PATH", path);
+    }
+    let (answer, said, well) = child::feed(&mut shell, b"").await?;
+    if well {
+        return Ok(());
+    }
+    let said = if said.is_empty() { String::from_utf8_lossy(&answer).into_owned() } else { said };
+    let from = said.ceil_char_boundary(said.len().saturating_sub(WORDS));
+    let said = order.without_secrets(said[from..].trim());
+    Err(Error::Tool { program: "pbm".to_owned(), status: "refused".to_owned(), said })
 }
+
+fn path_with(folder: &Path) -> Option<std::ffi::OsString> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::join_paths(std::iter::once(folder.to_owned()).chain(std::env::split_paths(&path))).ok()
+}
+
+impl Order {
+    /// A tool that can't connect may tell with what it tried.
+    fn without_secrets(&self, said: &str) -> String {
+        let password = self
+            .uri
+            .split_once("://")
+            .and_then(|(_, rest)| rest.rsplit_once('@'))
+            .and_then(|(user, _)| user.split_once(':'));
+        let secrets = [
+            Some(self.uri.as_str()),
+            password.map(|(_, password)| password),
+            Some(self.keys.secret_key.reveal()),
+        ];
+        let secrets = secrets.into_iter().flatten().filter(|secret| !secret.is_empty());
+        secrets.fold(said.to_owned(), |said, secret| said.replace(secret, "***"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use kube::ResourceExt;
 
 use super::objection::{Objection, refused, waiting};
 use crate::api::{
-    BackupSyncService, DatabaseInstance, DatabaseServer, Engine,
+    BackupFormat, BackupSyncService, DatabaseInstance, DatabaseServer, Engine,
     condition::{ACCEPTED, is_true},
 };
 
@@ -69,7 +69,17 @@ pub fn judge_recovery(
             ),
         ));
     }
-    let by_us = !bootstrap.recovery.plan_only && bootstrap.recovery.via.is_none();
+    let by_agents = bootstrap.existing.is_some();
+    let by_us = !bootstrap.recovery.plan_only && bootstrap.recovery.via.is_none() && !by_agents;
+    let format = source.and_then(|source| source.spec.backups.as_ref()?.format);
+    if let Some(format) = format.filter(|format| by_agents && *format != BackupFormat::PBM) {
+        return Err(refused(
+            "NotRestorable",
+            format!(
+                "instance {name}: spec.bootstrap.existing is for sets of Percona Backup for MongoDB, and service {wanted} copies {format:?}; create the instance anew with spec.bootstrap.instance"
+            ),
+        ));
+    }
     if let Some(instead) = by_hand(instance.spec.engine).filter(|_| by_us) {
         return Err(refused(
             "NotRestorable",
@@ -94,7 +104,7 @@ const fn by_hand(engine: Engine) -> Option<&'static str> {
     match engine {
         Engine::MySQL | Engine::PostgreSQL | Engine::SQLServer => None,
         Engine::MongoDB => Some(
-            "start one, and restore a dump with its oplog into it with farshore backup restore-mongodb, or leave it to Percona's operator with spec.bootstrap.recovery.via",
+            "start one, and restore a dump with its oplog into it with farshore backup restore-mongodb, name a cluster with agents of Percona Backup in spec.bootstrap.existing, or leave it to Percona's operator with spec.bootstrap.recovery.via",
         ),
     }
 }
@@ -157,6 +167,33 @@ spec:
 "
         ))
         .unwrap()
+    }
+
+    #[test]
+    fn b08_a_cluster_that_is_there_already_is_for_sets_of_percona_backup_only() {
+        let mut service = fixtures::service("copy", "sessions", "east");
+        let accepted = serde_json::json!({"conditions": [{
+            "type": ACCEPTED, "status": "True", "reason": "Accepted", "message": "",
+            "lastTransitionTime": "2026-11-21T00:00:00Z",
+        }]});
+        service.status = Some(serde_json::from_value::<BackupSyncServiceStatus>(accepted).unwrap());
+        let mut instance = restored("MongoDB", "");
+        let bootstrap = instance.spec.bootstrap.as_mut().unwrap();
+        bootstrap.instance = None;
+        let cluster = serde_json::json!({"image": "i", "uriSecretRef": {"name": "agents"}});
+        bootstrap.existing = Some(serde_json::from_value(cluster).unwrap());
+        let mut source = fixtures::instance("sessions", "");
+        source.spec.engine = Engine::MongoDB;
+        for (format, words) in [
+            (Some(BackupFormat::PBM), None),
+            (None, None),
+            (Some(BackupFormat::WALG), Some("service copy copies WALG")),
+        ] {
+            source.spec.backups.as_mut().unwrap().format = format;
+            let told = judge_recovery(&instance, Some(&service), Some(&source)).map_err(|told| told.message);
+            assert_eq!(told.is_err(), words.is_some(), "{format:?}: {told:?}");
+            assert!(words.is_none_or(|words| told.unwrap_err().contains(words)));
+        }
     }
 
     /// Told before anything is made, not by a worker on a volume of its own.

@@ -1,6 +1,7 @@
 //! The roles that plan a restore and carry it out.
 
 mod decryption;
+mod pbm;
 mod sqlserver;
 mod told;
 
@@ -179,6 +180,9 @@ async fn restore_by_engine(
     origin: &Origin,
     settings: &Engines,
 ) -> Result<Reached, AtStep> {
+    if let Some(course) = &settings.pbm {
+        return restore::pbm::restore(plan, origin, course).await;
+    }
     match engine {
         Engine::MySQL => mysql::restore(plan, origin, &settings.mysql).await,
         Engine::PostgreSQL => postgres::restore(plan, origin, &settings.postgres).await,
@@ -195,6 +199,8 @@ struct Engines {
     mysql: mysql::Settings,
     postgres: postgres::Settings,
     sqlserver: restore::sqlserver::Settings,
+    /// For a cluster that is there already.
+    pbm: Option<restore::pbm::Course>,
 }
 
 fn settings(start: &Start, task: &Task, work: &RestoreTask) -> Result<Engines, Error> {
@@ -224,7 +230,7 @@ fn settings(start: &Start, task: &Task, work: &RestoreTask) -> Result<Engines, E
         decryption: key.place,
     };
     let sqlserver = sqlserver::settings(start, work, &mysql);
-    Ok(Engines { mysql, postgres, sqlserver })
+    Ok(Engines { mysql, postgres, sqlserver, pbm: pbm::course(start, work) })
 }
 
 fn for_mysql(start: &Start, work: &RestoreTask) -> Result<mysql::Settings, Error> {

@@ -79,6 +79,8 @@ async fn p02_an_instance_that_can_not_be_is_refused_on_apply() {
         }
         backups
     };
+    let recovery = json!({"serviceRef": {"name": "copy"}});
+    let cluster = json!({"image": "i", "uriSecretRef": {"name": "agents"}});
     let terms = json!({"acceptEula": true, "edition": "Developer"});
     let bootstrap = |engine: &str, more: Value| {
         let mut instance = json!({"image": "i", "storage": "1Gi", "adminSecretRef": {"name": "admin"}});
@@ -108,6 +110,23 @@ async fn p02_an_instance_that_can_not_be_is_refused_on_apply() {
         (json!({"engine": "MySQL", "backups": backups(json!({"format": "Files"}))}), "files is needed"),
         (json!({"engine": "MySQL", "backups": backups(json!({"files": {"full": "x"}}))}), "files is needed"),
         (json!({"engine": "MySQL", "backups": backups(json!({"prefix": "o"}))}), "must end in /"),
+        (
+            json!({"engine": "MySQL", "bootstrap": {"recovery": recovery, "existing": cluster}}),
+            "existing is for engine MongoDB",
+        ),
+        (
+            json!({"engine": "MongoDB", "bootstrap": {"recovery": recovery, "existing": cluster, "instance": bootstrap("MongoDB", json!({}))["bootstrap"]["instance"]}}),
+            "it goes with neither instance",
+        ),
+        (
+            json!({"engine": "MongoDB", "bootstrap": {"existing": cluster, "recovery": {"serviceRef": {"name": "copy"}, "via": {"operator": "PerconaServerMongoDB", "clusterRef": {"name": "sessions"}}}}}),
+            "it goes with neither instance",
+        ),
+        (json!({"engine": "MongoDB", "bootstrap": {"recovery": recovery}}), "or existing is one"),
+        (
+            json!({"engine": "MongoDB", "bootstrap": {"recovery": recovery, "existing": {"image": "i", "uriSecretRef": {"name": "agents"}, "renamed": [{"from": "rs0", "to": "a,b"}]}}}),
+            "must be a replica set's name",
+        ),
         (bootstrap("SQLServer", json!({})), "sqlServer is needed with engine SQLServer, and only with it"),
         (
             bootstrap("MySQL", json!({"sqlServer": terms})),
@@ -137,6 +156,8 @@ async fn p02_an_instance_that_can_not_be_is_refused_on_apply() {
     let mut good = bootstrap("SQLServer", json!({"sqlServer": terms}));
     good["region"] = json!(world.north);
     world.create::<DatabaseInstance>("DatabaseInstance", "good", good).await.unwrap();
+    let there = json!({"engine": "MongoDB", "region": world.north, "bootstrap": {"recovery": recovery, "existing": cluster}});
+    world.create::<DatabaseInstance>("DatabaseInstance", "there", there).await.unwrap();
     world.end().await;
 }
 

@@ -299,6 +299,17 @@ async fn b08_b15_p07_a_restore_uses_no_secret_that_its_author_may_not_read_and_n
     refused("its key", &words, async || ann.try_create::<DatabaseInstance>(&locked("foreign")).await).await;
     let pulled = with(good.clone(), "bootstrap.instance.imagePullSecrets", json!([{"name": "foreign"}]));
     refused("its image", &words, async || ann.try_create::<DatabaseInstance>(&pulled).await).await;
+    let cluster = |address: &str, image: &str| {
+        let existing =
+            json!({"image": "i", "uriSecretRef": {"name": address}, "imagePullSecrets": [{"name": image}]});
+        let bootstrap = json!({"recovery": good["spec"]["bootstrap"]["recovery"], "existing": existing});
+        with(with(good.clone(), "engine", json!("MongoDB")), "bootstrap", bootstrap)
+    };
+    allowed("its cluster", async || ann.try_create::<DatabaseInstance>(&cluster("own", "own")).await).await;
+    for (address, image) in [("foreign", "own"), ("own", "foreign")] {
+        let foreign = cluster(address, image);
+        refused("its cluster", &words, async || ann.try_create::<DatabaseInstance>(&foreign).await).await;
+    }
     let words = ["RecoveryDrill nightly", "Secret foreign", "ask for `get` on that Secret"];
     allowed("a drill", async || ann.try_create::<RecoveryDrill>(&drill("copy")).await).await;
     refused("a drill", &words, async || ann.try_create::<RecoveryDrill>(&drill("theirs")).await).await;

@@ -42,6 +42,7 @@ pub fn restore(
         check_tables: drill.spec.check_tables,
         decryption: drill.spec.decryption.as_ref().map(|decryption| decryption.secret_ref.name.clone()),
         sql_server: drill.spec.instance.sql_server.clone(),
+        existing: None,
     };
     task(drill, Work::Restore(Box::new(work)))
 }

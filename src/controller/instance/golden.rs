@@ -2,14 +2,17 @@
 
 use std::path::Path;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::Serialize;
+use serde_json::json;
 
 use super::{
     database::{claim, database},
-    task,
+    observe::Observed,
+    recovery, task,
 };
 use crate::{
-    api::{BackupSyncService, DatabaseInstance, Region},
+    api::{BackupSyncService, DatabaseInstance, InstancePhase, Region},
     controller::{
         Options,
         work::{children::children, plan::Start, task::write},
@@ -57,9 +60,12 @@ spec:
 fn restore(instance: &DatabaseInstance) -> Vec<String> {
     let (service, region) = copy();
     let bootstrap = instance.spec.bootstrap.as_ref().unwrap();
+    let work = match (&bootstrap.instance, &bootstrap.existing) {
+        (Some(new), _) => task::restore_work(instance, &service, new),
+        (None, cluster) => task::existing_work(&service, cluster.as_ref().unwrap()),
+    };
     let moment = "2026-11-21T08:00:00Z".parse().unwrap();
     let task = task::restore(instance, (&service, &region), (1, moment));
-    let work = task::restore_work(instance, &service, bootstrap.instance.as_ref().unwrap());
     let written = write(instance, &task, &work).unwrap();
     let start = Start { slot: format!("restore:{}", written.work), attempt: 0, request: None };
     let options = Options { worker_image: "registry.example/farshore:1".into(), ..Options::default() };
@@ -101,4 +107,55 @@ fn b08_what_is_made_of_sql_server_is_as_written_down() {
     let mut objects = restore(&instance);
     objects.extend([text(&claim(&instance, new)), text(&made.server), text(&made.service)]);
     golden("sqlserver", &objects);
+}
+
+/// A cluster that is there already.
+fn existing() -> DatabaseInstance {
+    instance(
+        "  engine: MongoDB
+  bootstrap:
+    recovery: {serviceRef: {name: orders}, timePoint: \"2026-11-21T08:00:00Z\"}
+    existing:
+      image: registry.example/percona-backup-mongodb:2
+      uriSecretRef: {name: sessions-agents}
+      renamed: [{from: rs0, to: new0}]
+      imagePullSecrets: [{name: registry}]",
+    )
+}
+
+#[test]
+fn b08_what_asks_percona_agents_is_as_written_down() {
+    golden("pbm", &restore(&existing()));
+}
+
+#[test]
+fn b08_a_cluster_that_was_there_already_is_its_owners_once_it_is_restored() {
+    let mut instance = existing();
+    let observed = || Observed {
+        service: None,
+        source: None,
+        region: None,
+        plans: Vec::new(),
+        restores: Vec::new(),
+        restore_pods: 0,
+        server: None,
+        taken: None,
+        delegate: None,
+        words: None,
+        terminating: false,
+        last_run: None,
+    };
+    let recovery =
+        json!({"timePoint": "2026-11-21T08:00:00Z", "startedAt": "2026-11-21T09:00:00Z", "attempt": 1});
+    instance.status = Some(serde_json::from_value(json!({"recovery": recovery})).unwrap());
+    let now = "2026-11-21T09:01:00Z".parse().unwrap();
+    let decision = recovery::decide(&instance, &observed(), &Options::default(), now).unwrap();
+    assert!(decision.own.is_empty() && decision.start.is_none() && decision.end.is_empty());
+    let status = decision.status.unwrap();
+    assert_eq!((status.phase, status.endpoint), (Some(InstancePhase::Running), None));
+    assert_eq!(status.recovery.unwrap().duration.as_deref(), Some("60s"));
+    // And if something of the spec changes, or its service goes, it stays so.
+    instance.status.as_mut().unwrap().recovery.as_mut().unwrap().completed_at = Some(Time(now));
+    let later = recovery::decide(&instance, &observed(), &Options::default(), now).unwrap();
+    assert!(later.start.is_none() && later.status.unwrap().phase == Some(InstancePhase::Running));
 }

@@ -64,6 +64,7 @@ pub async fn observe(instance: &DatabaseInstance, context: &Context) -> Result<O
         Some(via) => Some(via::look(instance, via, context).await?),
         None => None,
     };
+    let is_existing = instance.spec.bootstrap.as_ref().is_some_and(|bootstrap| bootstrap.existing.is_some());
     let server = context.caches.pods.state_filter(|pod| is_server(pod.labels(), instance));
     Ok(Observed {
         source,
@@ -73,7 +74,11 @@ pub async fn observe(instance: &DatabaseInstance, context: &Context) -> Result<O
         restores,
         restore_pods,
         server: server.first().map(|pod| PodView::new(pod)),
-        taken: if delegate.is_some() { None } else { taken(instance, context, &namespace).await? },
+        taken: if delegate.is_some() || is_existing {
+            None
+        } else {
+            taken(instance, context, &namespace).await?
+        },
         delegate,
         words,
         terminating: context.is_terminating(&namespace),

@@ -16,7 +16,10 @@ mod steps;
 use self::stand::Stand;
 use super::{database::endpoint, observe::Observed, via};
 use crate::{
-    api::{DatabaseInstance, DatabaseInstanceStatus, RecoveryReport, RecoveryStatus, RunRequest, Served},
+    api::{
+        DatabaseInstance, DatabaseInstanceStatus, ExistingCluster, NewInstance, RecoveryReport,
+        RecoveryStatus, RunRequest, Served,
+    },
     controller::{
         Error, Options,
         jobs::JobView,
@@ -55,6 +58,14 @@ struct Case<'a> {
     old: RecoveryStatus,
     /// The request for another attempt.
     request: Option<String>,
+}
+
+/// What is restored into.
+#[derive(Clone, Copy)]
+enum Goal<'a> {
+    New(&'a NewInstance),
+    /// A cluster that is there already.
+    Existing(&'a ExistingCluster),
 }
 
 /// Decides on an instance with `spec.bootstrap`.
@@ -101,6 +112,9 @@ impl Case<'_> {
 
     /// Where it listens, if that is known.
     fn endpoint(&self) -> Option<String> {
+        if let Some(Goal::Existing(_)) = self.goal() {
+            return None;
+        }
         let Some(via) = self.via() else { return Some(endpoint(self.instance)) };
         let cluster = self.observed.delegate.as_ref().and_then(|delegate| delegate.cluster.as_ref());
         let known = self.instance.status.as_ref().and_then(|status| status.endpoint.clone());
@@ -111,9 +125,12 @@ impl Case<'_> {
         if let (Some(_), Some(via)) = (&self.old.time_point, self.via()) {
             return Ok(self.followed(via, decision));
         }
-        let new = self.instance.spec.bootstrap.as_ref().and_then(|bootstrap| bootstrap.instance.as_ref());
-        if let (Some(_), Some(new)) = (&self.old.time_point, new) {
-            return Ok(self.serving(new, decision));
+        let goal = self.goal();
+        if let (Some(_), Some(goal)) = (&self.old.time_point, goal) {
+            return Ok(match goal {
+                Goal::New(new) => self.serving(new, decision),
+                Goal::Existing(_) => self.handed_over(),
+            });
         }
         let rests = self.old.failure.is_some() || (self.old.plan.is_some() && self.plan_only());
         let again = self.request.is_some() && rests;
@@ -146,13 +163,19 @@ impl Case<'_> {
             if let Some(via) = self.via().filter(|_| !self.plan_only()) {
                 return self.delegating(recovery, (service, region), via, decision);
             }
-            match new.filter(|_| !self.plan_only()) {
+            match goal.filter(|_| !self.plan_only()) {
                 None => Ok(self.planned(recovery)),
-                Some(new) => self.restoring(recovery, (service, region), new, decision),
+                Some(goal) => self.restoring(recovery, (service, region), goal, decision),
             }
         } else {
             self.planning(recovery, (service, region), decision)
         }
+    }
+
+    fn goal(&self) -> Option<Goal<'_>> {
+        let bootstrap = self.instance.spec.bootstrap.as_ref()?;
+        let new = bootstrap.instance.as_ref().map(Goal::New);
+        new.or_else(|| bootstrap.existing.as_ref().map(Goal::Existing))
     }
 
     fn is_restoring(&self) -> bool {

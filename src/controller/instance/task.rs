@@ -1,10 +1,10 @@
 //! What the worker of a restore is told.
 
-use k8s_openapi::api::core::v1::{PersistentVolumeClaimVolumeSource, Volume};
+use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, PersistentVolumeClaimVolumeSource, Volume};
 
 use super::database::claim_name;
 use crate::{
-    api::{BackupSyncService, DatabaseInstance, Decryption, NewInstance, Region},
+    api::{BackupSyncService, DatabaseInstance, Decryption, Engine, ExistingCluster, NewInstance, Region},
     controller::{
         context::uid_of,
         work::{
@@ -13,7 +13,7 @@ use crate::{
             task::{decryption_keys, location, target_keys, task},
         },
     },
-    task::{ADMIN_CREDENTIALS_DIR, RestoreTask, Task, Work},
+    task::{ADMIN_CREDENTIALS_DIR, ExistingTask, INSTANCE_CREDENTIALS_DIR, RestoreTask, Task, Work},
 };
 
 /// Works out what a restore reads.
@@ -64,6 +64,9 @@ fn restore_task(
         check_tables: false,
         decryption: decryption(instance).map(|decryption| decryption.secret_ref.name.clone()),
         sql_server: new.and_then(|new| new.server.sql_server.clone()),
+        existing: bootstrap
+            .and_then(|bootstrap| bootstrap.existing.as_ref())
+            .map(|cluster| ExistingTask { renamed: cluster.renamed.clone() }),
     }
 }
 
@@ -111,6 +114,25 @@ pub fn restore_work(
             .chain(decryption_keys(decryption(instance)))
             .collect(),
         database: Some(Beside::new(instance.spec.engine, &new.server, place)),
+        ..plan_work(service)
+    }
+}
+
+/// How a cluster that is there already is restored into: with no volume but an empty one, and once. Another pod would
+/// replace what its users wrote since.
+#[must_use]
+pub fn existing_work(service: &BackupSyncService, cluster: &ExistingCluster) -> children::Work {
+    let address = Keys {
+        volume: "cluster",
+        directory: INSTANCE_CREDENTIALS_DIR,
+        secret: cluster.uri_secret_ref.name.clone(),
+        optional: false,
+    };
+    let place = Volume { empty_dir: Some(EmptyDirVolumeSource::default()), ..Volume::default() };
+    children::Work {
+        role: "restore",
+        keys: vec![target_keys(service), address],
+        database: Some(Beside { once: true, ..Beside::new(Engine::MongoDB, &cluster.pod(), place) }),
         ..plan_work(service)
     }
 }

@@ -23,13 +23,20 @@ pub struct Beside {
     pub server: DatabaseServer,
     /// The volume that is filled.
     pub volume: Volume,
+    /// One pod, whatever becomes of it: what it does must not be done twice.
+    pub once: bool,
 }
 
 impl Beside {
     /// With a volume that `place` says the kind of.
     #[must_use]
     pub fn new(engine: Engine, server: &DatabaseServer, place: Volume) -> Self {
-        Self { engine, server: server.clone(), volume: Volume { name: VOLUME.to_owned(), ..place } }
+        Self {
+            engine,
+            server: server.clone(),
+            volume: Volume { name: VOLUME.to_owned(), ..place },
+            once: false,
+        }
     }
 }
 

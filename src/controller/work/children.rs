@@ -231,6 +231,14 @@ fn job_spec(work: &Work, template: PodTemplateSpec) -> JobSpec {
     if let Some(parts) = &work.parts {
         return indexed_spec(parts, template);
     }
+    if work.database.as_ref().is_some_and(|database| database.once) {
+        return JobSpec {
+            backoff_limit: Some(0),
+            ttl_seconds_after_finished: Some(TTL),
+            template,
+            ..JobSpec::default()
+        };
+    }
     JobSpec {
         active_deadline_seconds: deadline.map(|seconds| seconds + OVERTIME),
         backoff_limit: Some(2),

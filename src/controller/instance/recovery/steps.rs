@@ -11,7 +11,7 @@ use super::{
         database::{claim, database, endpoint},
         task,
     },
-    Case, Decision,
+    Case, Decision, Goal,
     stand::{Stand, accepted},
 };
 use crate::{
@@ -96,7 +96,7 @@ impl Case<'_> {
         &self,
         mut recovery: RecoveryStatus,
         copy: (&BackupSyncService, &Region),
-        new: &NewInstance,
+        goal: Goal<'_>,
         decision: &mut Decision,
     ) -> Result<Stand, Error> {
         if let Some(taken) = &self.observed.taken {
@@ -110,7 +110,10 @@ impl Case<'_> {
             return Ok(self.waiting("Planning", "there is no plan yet".to_owned()));
         };
         let task = task::restore(self.instance, copy, (recovery.attempt.unwrap_or(1), moment));
-        let work = task::restore_work(self.instance, copy.0, new);
+        let work = match goal {
+            Goal::New(new) => task::restore_work(self.instance, copy.0, new),
+            Goal::Existing(cluster) => task::existing_work(copy.0, cluster),
+        };
         let written = write(self.instance, &task, &work)?;
         let newest = self.observed.restores.iter().rev().find(|job| job.task == written.work);
         let report = newest.and_then(|job| self.report_of(job));
@@ -138,7 +141,9 @@ impl Case<'_> {
                 return Ok(self.underway(InstancePhase::Restoring, recovery, ("Restoring", message)));
             }
             None => {
-                decision.own.push(Own::Claim(Box::new(claim(self.instance, new))));
+                if let Goal::New(new) = goal {
+                    decision.own.push(Own::Claim(Box::new(claim(self.instance, new))));
+                }
                 let start = Start { slot: format!("restore:{}", written.work), attempt: 0, request: None };
                 self.start(decision, (&written, &task, &work), &start);
             }
@@ -206,13 +211,32 @@ impl Case<'_> {
             };
             return self.underway(phase, recovery, (&reason, message));
         }
+        self.complete(&mut recovery);
+        let moment = recovery.time_point.as_ref().map(|moment| moment.0.to_string()).unwrap_or_default();
+        Self::restored(recovery, format!("instance {} shows {moment} and listens at {address}", self.name()))
+    }
+
+    /// A cluster that was there already has been restored: it is its owner's.
+    pub(super) fn handed_over(&self) -> Stand {
+        let mut recovery = self.old.clone();
+        self.complete(&mut recovery);
+        let moment = recovery.time_point.as_ref().map(|moment| moment.0.to_string()).unwrap_or_default();
+        let message = format!(
+            "instance {}: its agents restored the cluster of spec.bootstrap.existing to {moment}",
+            self.name()
+        );
+        Self::restored(recovery, message)
+    }
+
+    fn complete(&self, recovery: &mut RecoveryStatus) {
         if recovery.completed_at.is_none() {
             recovery.completed_at = Some(Time(self.now));
             let took = recovery.started_at.as_ref().map(|began| self.now.duration_since(began.0));
             recovery.duration = took.map(|took| format!("{}s", took.as_secs().max(0)));
         }
-        let moment = recovery.time_point.as_ref().map(|moment| moment.0.to_string()).unwrap_or_default();
-        let message = format!("instance {} shows {moment} and listens at {address}", self.name());
+    }
+
+    fn restored(recovery: RecoveryStatus, message: String) -> Stand {
         Stand {
             phase: InstancePhase::Running,
             recovery,
