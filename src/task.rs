@@ -4,6 +4,7 @@
 //! changed task is another Job. It names no credential: Secrets are mounted beside it.
 
 mod indexes;
+mod member;
 mod restore;
 
 use jiff::Timestamp;
@@ -13,6 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::api::{Addressing, Feed, Incomplete, KeptAttributes, ObjectStoreSpec};
 
 pub use indexes::Indexes;
+pub use member::member_host;
 pub use restore::{ExistingTask, RestoreTask};
 
 /// Version of the task file; a worker refuses one that it does not know.

@@ -91,7 +91,7 @@ pub struct NewInstance {
 #[serde(rename_all = "camelCase")]
 pub struct DatabaseServer {
     /// Image with the database's server and its tools (MariaDB: `mariadbd`, `mariadb`, `mariadb-binlog`,
-    /// `mariadb-backup`), of the version that wrote the backups or a later one that can read them. It needs glibc.
+    /// `mariadb-backup`; MongoDB: `mongod`), of the version that wrote the backups or a later one that can read them. It needs glibc.
     #[schemars(length(min = 1, max = 512))]
     pub image: String,
     /// Size of the volume.

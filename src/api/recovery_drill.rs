@@ -106,7 +106,7 @@ pub struct DrillCheck {
     /// What it is called in results.
     #[schemars(length(min = 1, max = 63))]
     pub name: String,
-    /// The query.
+    /// The query, or MongoDB's command as JSON with its database, like `{"count": "orders", "$db": "shop"}`.
     #[schemars(length(min = 1, max = 2048))]
     pub query: String,
     /// What it must answer: columns split by tabs, rows by line ends. Without it, any answer will do.

@@ -15,6 +15,8 @@ use super::{Error, Result};
 
 /// Bytes of a program's last words that are kept.
 const WORDS: usize = 2048;
+/// The same of one that writes a log, in which what went wrong is followed by how it ended.
+const LOG: usize = 64 << 10;
 
 /// The first of these programs that the image has.
 ///
@@ -61,7 +63,19 @@ impl Running {
             .kill_on_drop(true)
             .spawn()
             .map_err(|source| Error::File { path: program.clone(), source })?;
-        let words = tokio::spawn(last_words(child.stderr.take()));
+        let words = tokio::spawn(end_of(child.stderr.take(), WORDS));
+        Ok(Self { program, child, words })
+    }
+
+    /// The same of a server that writes its log to its standard output. The log's end is among its last words.
+    pub fn start_logging(command: &mut Command) -> Result<Self> {
+        let Self { program, mut child, words } =
+            Self::start(command.stdin(Stdio::null()).stdout(Stdio::piped()))?;
+        let log = end_of(child.stdout.take(), LOG);
+        let words = tokio::spawn(async move {
+            let (log, complaints) = tokio::join!(log, words);
+            format!("{log}\n{}", complaints.unwrap_or_default()).trim().to_owned()
+        });
         Ok(Self { program, child, words })
     }
 
@@ -115,7 +129,7 @@ fn name_of(command: &Command) -> String {
 }
 
 /// The end of what a program says.
-async fn last_words(stream: Option<impl AsyncRead + Unpin>) -> String {
+async fn end_of(stream: Option<impl AsyncRead + Unpin>, most: usize) -> String {
     let Some(mut stream) = stream else { return String::new() };
     let (mut kept, mut buffer) = (Vec::new(), [0; 4096]);
     while let Ok(count) = stream.read(&mut buffer).await {
@@ -123,7 +137,7 @@ async fn last_words(stream: Option<impl AsyncRead + Unpin>) -> String {
             break;
         }
         kept.extend_from_slice(&buffer[..count]);
-        let surplus = kept.len().saturating_sub(WORDS);
+        let surplus = kept.len().saturating_sub(most);
         kept.drain(..surplus);
     }
     String::from_utf8_lossy(&kept).trim().to_owned()

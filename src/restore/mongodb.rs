@@ -1,4 +1,4 @@
-//! MongoDB from a dump and the oplog, into a fresh replica set that runs already.
+//! MongoDB from a dump and the oplog, into a fresh replica set that runs already; [`fresh`] makes one.
 //!
 //! The dump is inserted while it is fetched; then the oplog is replayed from where the dump began to be read
 //! to the end of the wanted second, batch by batch: what a batch changes is worked out here, on the documents
@@ -7,6 +7,7 @@
 //! Accounts and roles (`admin`, `config`, `local`) are not restored: they are the new instance's own.
 
 mod batch;
+pub mod fresh;
 mod target;
 
 use std::io::Read;
@@ -16,7 +17,7 @@ use mongodb::bson::{Document, RawDocumentBuf};
 use tokio::sync::mpsc;
 
 use self::{batch::Batch, target::Target};
-use super::{Error, Origin, Plan, PlannedLog, Reached, Result, Step, error::AtStep};
+use super::{Error, Origin, Plan, PlannedBase, PlannedLog, Reached, Result, Step, error::AtStep};
 use crate::{
     backup::catalog::{Object, Position, decode, walg_mongo::slice_end},
     mongo::{
@@ -32,6 +33,9 @@ const DOCUMENTS: usize = 1000;
 const BYTES: usize = 4 << 20;
 /// Batches of a dump that are inserted at a time. With those that wait, at most 32 MiB are held.
 const PARALLEL: usize = 4;
+
+/// Where WAL-G keeps its bases.
+const FOLDER: &str = "basebackups_005/";
 
 /// Where to restore to.
 #[derive(Clone)]
@@ -80,12 +84,7 @@ fn base(plan: &Plan) -> Result<(&Object, Place, u32)> {
         return Err(Error::Unusable(format!("{} bases, where one dump should be", plan.bases.len())));
     };
     let [dump] = &base.objects[..] else {
-        let message = format!(
-            "backup {} has {} objects: it is no dump; WAL-G restores it",
-            base.id,
-            base.objects.len()
-        );
-        return Err(Error::Unusable(message));
+        return Err(Error::Unusable(no_dump(base)));
     };
     match base.base.position {
         Position::Oplog(seconds, increment) => {
@@ -94,6 +93,20 @@ fn base(plan: &Plan) -> Result<(&Object, Place, u32)> {
         }
         _ => Err(Error::Unusable(format!("backup {} says not where the oplog goes on", base.id))),
     }
+}
+
+/// What to do with a backup that is made of files.
+fn no_dump(base: &PlannedBase) -> String {
+    let known = |key: &str| key.starts_with(FOLDER);
+    let instead = match base.objects.first() {
+        Some(first) if known(&first.key) => {
+            "a binary backup of WAL-G's: WAL-G restores it, or choose a moment that a logical backup leads to"
+        }
+        _ => {
+            "Percona's: name a cluster with its agents in spec.bootstrap.existing, or leave it to Percona's operator with spec.bootstrap.recovery.via"
+        }
+    };
+    format!("backup {} has {} objects and is no dump, but {instead}", base.id, base.objects.len())
 }
 
 /// What a file says that can't be used, with its name.

@@ -80,13 +80,10 @@ pub fn judge_recovery(
             ),
         ));
     }
-    if let Some(instead) = by_hand(instance.spec.engine).filter(|_| by_us) {
+    if let Some(instead) = others_backups(format).filter(|_| by_us) {
         return Err(refused(
             "NotRestorable",
-            format!(
-                "instance {name}: Farshore makes no server of {:?}: {instead}; create the instance anew with spec.bootstrap.recovery.planOnly: true to see what would be read",
-                instance.spec.engine
-            ),
+            format!("instance {name}: the backups of service {wanted} are {instead}"),
         ));
     }
     let server = bootstrap.instance.as_ref().map(|new| &new.server).filter(|_| by_us);
@@ -96,16 +93,6 @@ pub fn judge_recovery(
     match &bootstrap.recovery.time_point {
         Some(moment) => within(&name, service, moment.0),
         None => Ok(()),
-    }
-}
-
-/// What to do for an engine whose servers are not made here.
-const fn by_hand(engine: Engine) -> Option<&'static str> {
-    match engine {
-        Engine::MySQL | Engine::PostgreSQL | Engine::SQLServer => None,
-        Engine::MongoDB => Some(
-            "start one, and restore a dump with its oplog into it with farshore backup restore-mongodb, name a cluster with agents of Percona Backup in spec.bootstrap.existing, or leave it to Percona's operator with spec.bootstrap.recovery.via",
-        ),
     }
 }
 
@@ -121,6 +108,14 @@ pub fn wrong_terms(engine: Engine, server: &DatabaseServer) -> Option<&'static s
         (_, Some(_)) => Some("sqlServer is of engine SQLServer alone; leave it out"),
         (_, None) => None,
     }
+}
+
+/// Whose backups these are, and what to do, where only another tool restores them. Where the source does not say its
+/// format, or is gone, the restore itself refuses them at its beginning.
+fn others_backups(format: Option<BackupFormat>) -> Option<&'static str> {
+    matches!(format, Some(BackupFormat::PBM)).then_some(
+        "of Percona Backup for MongoDB, whose agents restore them: create the instance anew with spec.bootstrap.existing, with spec.bootstrap.recovery.via, or with planOnly: true to see what would be read",
+    )
 }
 
 fn within(name: &str, service: &BackupSyncService, moment: Timestamp) -> Result<(), Objection> {
@@ -210,17 +205,43 @@ spec:
                 .map_err(|objection| objection.message)
         };
         let via = ", via: {operator: PerconaServerMongoDB, clusterRef: {name: sessions}}";
-        for (engine, more) in
-            [("MySQL", ""), ("PostgreSQL", ""), ("SQLServer", ", planOnly: true"), ("MongoDB", via)]
-        {
+        for (engine, more) in [
+            ("MySQL", ""),
+            ("PostgreSQL", ""),
+            ("SQLServer", ", planOnly: true"),
+            ("MongoDB", ""),
+            ("MongoDB", via),
+        ] {
             assert_eq!(judged(engine, more), Ok(()), "{engine} {more}");
         }
-        for (engine, words) in [
-            ("MongoDB", "farshore backup restore-mongodb"),
-            ("SQLServer", "spec.bootstrap.instance.sqlServer must say acceptEula: true"),
+        let message = judged("SQLServer", "").unwrap_err();
+        let words = "spec.bootstrap.instance.sqlServer must say acceptEula: true";
+        assert!(message.contains("instance restored") && message.contains(words), "{message}");
+    }
+
+    #[test]
+    fn b08_percona_backups_of_a_mongodb_are_left_to_percona() {
+        let mut service = fixtures::service("copy", "sessions", "east");
+        let accepted = serde_json::json!({"conditions": [{
+            "type": ACCEPTED, "status": "True", "reason": "Accepted", "message": "",
+            "lastTransitionTime": "2026-11-21T00:00:00Z",
+        }]});
+        service.status = Some(serde_json::from_value::<BackupSyncServiceStatus>(accepted).unwrap());
+        let mut source = fixtures::instance("sessions", "");
+        source.spec.engine = Engine::MongoDB;
+        let via = ", via: {operator: PerconaServerMongoDB, clusterRef: {name: sessions}}";
+        for (format, more, refused) in [
+            (Some(BackupFormat::WALG), "", false),
+            (None, "", false),
+            (Some(BackupFormat::PBM), "", true),
+            (Some(BackupFormat::PBM), via, false),
+            (Some(BackupFormat::PBM), ", planOnly: true", false),
         ] {
-            let message = judged(engine, "").unwrap_err();
-            assert!(message.contains("instance restored") && message.contains(words), "{message}");
+            source.spec.backups.as_mut().unwrap().format = format;
+            let judged = judge_recovery(&restored("MongoDB", more), Some(&service), Some(&source));
+            let told = judged.map_err(|objection| objection.message);
+            assert_eq!(told.is_err(), refused, "{format:?} {more}: {told:?}");
+            assert!(!refused || told.unwrap_err().contains("spec.bootstrap.recovery.via"));
         }
     }
 }

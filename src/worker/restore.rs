@@ -20,9 +20,9 @@ use super::{
 use crate::{
     api::{Addressing, DatabaseInstance, Engine, RecoveryDrill},
     backup::records::{HOLD_LASTS, Hold, hold, release},
-    restore::{self, AtStep, Origin, Plan, Reached, Reporter, Step, mysql, postgres, wal::Address},
+    restore::{self, AtStep, Origin, Plan, Reached, Reporter, mongodb::fresh, mysql, postgres, wal::Address},
     store::{ObjectStore, Side},
-    task::{RestoreTask, Task},
+    task::{RestoreTask, Task, member_host},
 };
 
 /// Between two looks at how far a restore is.
@@ -187,10 +187,7 @@ async fn restore_by_engine(
         Engine::MySQL => mysql::restore(plan, origin, &settings.mysql).await,
         Engine::PostgreSQL => postgres::restore(plan, origin, &settings.postgres).await,
         Engine::SQLServer => restore::sqlserver::restore(plan, origin, &settings.sqlserver).await,
-        other @ Engine::MongoDB => {
-            let cause = format!("an instance of {other:?} can't be restored by this version");
-            Err(restore::Error::Unusable(cause).at(Step::Begin))
-        }
+        Engine::MongoDB => fresh::restore(plan, origin, &for_mongodb(settings)).await,
     }
 }
 
@@ -201,6 +198,8 @@ struct Engines {
     sqlserver: restore::sqlserver::Settings,
     /// For a cluster that is there already.
     pbm: Option<restore::pbm::Course>,
+    /// Under which name the new instance will be found; nobody looks for one of a drill.
+    host: Option<String>,
 }
 
 fn settings(start: &Start, task: &Task, work: &RestoreTask) -> Result<Engines, Error> {
@@ -230,7 +229,24 @@ fn settings(start: &Start, task: &Task, work: &RestoreTask) -> Result<Engines, E
         decryption: key.place,
     };
     let sqlserver = sqlserver::settings(start, work, &mysql);
-    Ok(Engines { mysql, postgres, sqlserver, pbm: pbm::course(start, work) })
+    let owner = &task.owner;
+    let host = (owner.kind == "DatabaseInstance").then(|| member_host(&owner.namespace, &owner.name));
+    Ok(Engines { mysql, postgres, sqlserver, pbm: pbm::course(start, work), host })
+}
+
+fn for_mongodb(settings: &Engines) -> fresh::Settings {
+    let alike = &settings.mysql;
+    fresh::Settings {
+        volume: alike.volume.clone(),
+        work: alike.work.clone(),
+        programs: None,
+        arguments: alike.arguments.clone(),
+        host: settings.host.clone(),
+        port: fresh::PORT,
+        admin: alike.admin.clone(),
+        checks: alike.checks.clone(),
+        check_tables: alike.check_tables,
+    }
 }
 
 fn for_mysql(start: &Start, work: &RestoreTask) -> Result<mysql::Settings, Error> {

@@ -4,6 +4,7 @@
 //! as they stand after each entry: what is restored into a server is compared with these. No MongoDB was to
 //! be had: the server is `SecantusDB`.
 
+mod fresh;
 mod history;
 mod secantus;
 

@@ -6,8 +6,8 @@ use k8s_openapi::{
     api::{
         apps::v1::{StatefulSet, StatefulSetSpec},
         core::v1::{
-            Container, ContainerPort, EmptyDirVolumeSource, PersistentVolumeClaim, PodSpec, PodTemplateSpec,
-            Probe, Service, ServicePort, ServiceSpec, TCPSocketAction, Volume, VolumeMount,
+            Container, ContainerPort, EmptyDirVolumeSource, HostAlias, PersistentVolumeClaim, PodSpec,
+            PodTemplateSpec, Probe, Service, ServicePort, ServiceSpec, TCPSocketAction, Volume, VolumeMount,
         },
     },
     apimachinery::pkg::{
@@ -22,9 +22,9 @@ use crate::{
     controller::{
         context::uid_of,
         jobs::{name_key, uid_key},
-        work::beside::{VOLUME, claim_spec, confined_for, database_security, places, server_id},
+        work::beside::{VOLUME, alias, claim_spec, confined_for, database_security, places, server_id},
     },
-    task::{VOLUME_DIR, WORK_DIR},
+    task::{VOLUME_DIR, WORK_DIR, member_host},
 };
 
 const COMPONENT: &str = "app.kubernetes.io/component";
@@ -62,6 +62,8 @@ pub fn database(instance: &DatabaseInstance, new: &NewInstance) -> Database {
         service: Service {
             metadata: metadata(instance, name.clone()),
             spec: Some(ServiceSpec {
+                // Members of a replica set look for one another before they are ready.
+                publish_not_ready_addresses: (instance.spec.engine == Engine::MongoDB).then_some(true),
                 selector: Some(selector(instance)),
                 ports: Some(vec![ServicePort {
                     name: Some(scheme(instance.spec.engine).to_owned()),
@@ -108,6 +110,13 @@ pub fn endpoint(instance: &DatabaseInstance) -> String {
     let engine = instance.spec.engine;
     let namespace = instance.namespace().unwrap_or_default();
     format!("{}://{}.{namespace}:{}", scheme(engine), instance.name_any(), port(engine))
+}
+
+/// The name under which a server finds itself.
+#[must_use]
+pub fn itself(instance: &DatabaseInstance) -> Option<Vec<HostAlias>> {
+    let host = || member_host(&instance.namespace().unwrap_or_default(), &instance.name_any());
+    (instance.spec.engine == Engine::MongoDB).then(|| alias(host()))
 }
 
 /// True for a pod of the server of this instance.
@@ -171,6 +180,7 @@ fn pod(instance: &DatabaseInstance, new: &NewInstance) -> PodSpec {
         automount_service_account_token: Some(false),
         containers: vec![container(instance, new)],
         enable_service_links: Some(false),
+        host_aliases: itself(instance),
         image_pull_secrets: new.image_pull_secrets.clone(),
         node_selector: new.node_selector.clone(),
         security_context: Some(database_security(new.run_as_user)),
@@ -224,7 +234,10 @@ fn command(engine: Engine) -> Vec<String> {
         Engine::PostgreSQL => {
             "exec \"$(command -v postgres || ls -d /usr/lib/postgresql/*/bin/postgres | tail -n 1)\" \"$@\""
         }
-        Engine::MongoDB => "exec mongod \"$@\"",
+        // A key that others may read is refused, and the volume's files may be given to the pod's group.
+        Engine::MongoDB => {
+            "(umask 077; cat /var/lib/farshore/mongod.key >/tmp/mongod.key) && exec mongod \"$@\""
+        }
         // Licence and edition are asked for at every start.
         Engine::SQLServer => {
             "export ACCEPT_EULA=Y MSSQL_PID=\"$1\"; shift; exec /opt/mssql/bin/sqlservr \"$@\""
@@ -255,7 +268,17 @@ fn arguments(instance: &DatabaseInstance, new: &DatabaseServer) -> Vec<String> {
             "--listen_addresses=*".to_owned(),
         ],
         Engine::SQLServer => new.sql_server.iter().map(|terms| terms.edition.word().to_owned()).collect(),
-        Engine::MongoDB => Vec::new(),
+        Engine::MongoDB => vec![
+            format!("--dbpath={VOLUME_DIR}/db"),
+            "--replSet=rs0".to_owned(),
+            format!("--keyFile={WORK_DIR}/mongod.key"),
+            "--auth".to_owned(),
+            "--bind_ip_all".to_owned(),
+            format!("--unixSocketPrefix={WORK_DIR}"),
+        ],
     };
     ours.into_iter().chain(new.arguments.iter().cloned()).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, PersistentVolumeClaimVolumeSource, Volume};
 
-use super::database::claim_name;
+use super::database::{claim_name, itself};
 use crate::{
     api::{BackupSyncService, DatabaseInstance, Decryption, Engine, ExistingCluster, NewInstance, Region},
     controller::{
@@ -113,7 +113,10 @@ pub fn restore_work(
             .into_iter()
             .chain(decryption_keys(decryption(instance)))
             .collect(),
-        database: Some(Beside::new(instance.spec.engine, &new.server, place)),
+        database: Some(Beside {
+            itself: itself(instance),
+            ..Beside::new(instance.spec.engine, &new.server, place)
+        }),
         ..plan_work(service)
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Capabilities, PersistentVolumeClaimSpec, PodSecurityContext, SeccompProfile, SecurityContext, Volume,
-    VolumeResourceRequirements,
+    Capabilities, HostAlias, PersistentVolumeClaimSpec, PodSecurityContext, SeccompProfile, SecurityContext,
+    Volume, VolumeResourceRequirements,
 };
 
 use crate::{
@@ -25,6 +25,8 @@ pub struct Beside {
     pub volume: Volume,
     /// One pod, whatever becomes of it: what it does must not be done twice.
     pub once: bool,
+    /// Names that mean the pod itself.
+    pub itself: Option<Vec<HostAlias>>,
 }
 
 impl Beside {
@@ -36,6 +38,7 @@ impl Beside {
             server: server.clone(),
             volume: Volume { name: VOLUME.to_owned(), ..place },
             once: false,
+            itself: None,
         }
     }
 }
@@ -47,6 +50,13 @@ pub fn places(engine: Engine) -> &'static [&'static str] {
         Engine::SQLServer => &[VOLUME_DIR, SQL_SERVER_DIR],
         Engine::MongoDB | Engine::MySQL | Engine::PostgreSQL => &[VOLUME_DIR],
     }
+}
+
+/// A name for the pod itself. A member of a replica set looks for itself under its address when it starts: asked of
+/// a DNS, that would have to know the name by then.
+#[must_use]
+pub fn alias(host: String) -> Vec<HostAlias> {
+    vec![HostAlias { ip: "127.0.0.1".to_owned(), hostnames: Some(vec![host]) }]
 }
 
 /// A claim for the volume of a database.

@@ -44,6 +44,7 @@ pub fn pod_spec<K: Served>(owner: &K, work: &Work, run: &Run<'_>, options: &Opti
         automount_service_account_token: Some(work.reports),
         containers: vec![container(work, run, &mounts, (worker.resources, options))],
         enable_service_links: Some(false),
+        host_aliases: work.database.as_ref().and_then(|database| database.itself.clone()),
         init_containers: work.database.as_ref().map(|_| vec![program(options)]),
         image_pull_secrets: worker.image_pull_secrets,
         node_selector: worker.node_selector,

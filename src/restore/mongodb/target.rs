@@ -33,7 +33,7 @@ pub(super) struct Target {
     schema: Schema,
 }
 
-fn failed(what: impl Into<String>) -> impl FnOnce(mongodb::error::Error) -> Error {
+pub(super) fn failed(what: impl Into<String>) -> impl FnOnce(mongodb::error::Error) -> Error {
     let what = what.into();
     move |source| Error::MongoDB { what, source: Box::new(source) }
 }

@@ -14,6 +14,31 @@ use mongodb::Client;
 
 use super::history::Documents;
 
+/// The interpreter that has the server.
+pub fn python() -> String {
+    std::env::var("FARSHORE_TEST_PYTHON").unwrap_or_else(|_| {
+        panic!("FARSHORE_TEST_PYTHON is not set: run `make test`, or take the python of `dev/build python`")
+    })
+}
+
+/// A port of this machine that nobody uses.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// All documents of the database `shop`, by collection.
+pub async fn documents(client: &Client) -> Documents {
+    let database = client.database("shop");
+    let mut all = Documents::new();
+    for name in database.list_collection_names().await.unwrap() {
+        let found = database.collection::<Document>(&name).find(doc! {}).await.unwrap();
+        let found: Vec<Document> = found.try_collect().await.unwrap();
+        let by_id = found.into_iter().map(|document| (document.get_i32("_id").unwrap(), document));
+        all.insert(name, by_id.collect::<BTreeMap<_, _>>());
+    }
+    all
+}
+
 pub struct Secantus {
     child: Child,
     pub uri: String,
@@ -23,13 +48,9 @@ pub struct Secantus {
 impl Secantus {
     /// Starts a server that holds nothing.
     pub async fn start() -> Self {
-        let python = std::env::var("FARSHORE_TEST_PYTHON").unwrap_or_else(|_| {
-            panic!(
-                "FARSHORE_TEST_PYTHON is not set: run `make test`, or take the python of `dev/build python`"
-            )
-        });
+        let python = python();
         let program = Path::new(&python).with_file_name("secantusd-py");
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         // The script names a folder that the environment was in while it was made.
         let child = Command::new(&python)
             .arg(program)
@@ -52,15 +73,7 @@ impl Secantus {
 
     /// All documents of the database, by collection.
     pub async fn documents(&self) -> Documents {
-        let database = self.client.database("shop");
-        let mut all = Documents::new();
-        for name in database.list_collection_names().await.unwrap() {
-            let found = database.collection::<Document>(&name).find(doc! {}).await.unwrap();
-            let found: Vec<Document> = found.try_collect().await.unwrap();
-            let by_id = found.into_iter().map(|document| (document.get_i32("_id").unwrap(), document));
-            all.insert(name, by_id.collect::<BTreeMap<_, _>>());
-        }
-        all
+        documents(&self.client).await
     }
 
     /// Names of a collection's indexes but the one on `_id`, and whether they are unique.
