@@ -143,15 +143,17 @@ impl Both {
     /// that it is done (seen: a delete at `VersityGW` 1.8, of an object that a reader had seen while it was being put).
     async fn settled(&self, place @ (side, _): (usize, &str)) -> (State, Option<ETag>) {
         let mut seen = self.look(place).await;
-        while !self.whole[side] {
-            tokio::time::sleep(WRITTEN).await;
-            let again = self.look(place).await;
-            if again.0 == seen.0 {
-                break;
-            }
-            seen = again;
+        if self.whole[side] {
+            return seen;
         }
-        seen
+        loop {
+            tokio::time::sleep(WRITTEN).await;
+            let before = seen.0;
+            seen = self.look(place).await;
+            if seen.0 == before {
+                return seen;
+            }
+        }
     }
 
     /// What a side holds, once it answers.
