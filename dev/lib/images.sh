@@ -27,7 +27,7 @@ image_binary() { # NAME
   case $1 in
     pause) echo "$CACHE/pause-$(sha256sum <"$DEV/images/pause/pause.c" | cut -c1-12)/pause" ;;
     coredns | minio) echo "$(tool_dir "$1")/$1" ;;
-    farshore) echo "${CARGO_TARGET_DIR:-$ROOT/target}/release/farshore" ;;
+    farshore) farshore_binary ;;
   esac
 }
 
@@ -38,6 +38,16 @@ prepare_binary() { # NAME
     farshore) build_farshore ;;
   esac
 }
+
+# FARSHORE_PROFILE=dev: as cargo has built it for the tests, which saves a release build.
+farshore_binary() {
+  case ${FARSHORE_PROFILE:-release} in
+    dev) echo "$STATE/farshore-dev/farshore" ;;
+    *) echo "$(cargo_target)/release/farshore" ;;
+  esac
+}
+
+cargo_target() { echo "${CARGO_TARGET_DIR:-$ROOT/target}"; }
 
 compile_pause() {
   local dir
@@ -52,7 +62,19 @@ build_farshore() {
   command -v cargo >/dev/null || die "cargo is needed to build farshore and is not on the PATH" \
     "install Rust with rustup: rust-toolchain.toml names the version"
   cd "$ROOT" || return
-  step "build farshore (release)" cargo build --release --locked --bin farshore
+  if [[ ${FARSHORE_PROFILE:-release} == dev ]]; then
+    step "build farshore (dev)" build_farshore_dev
+  else
+    step "build farshore (release)" cargo build --release --locked --bin farshore
+  fi
+}
+
+build_farshore_dev() {
+  local binary
+  binary=$(farshore_binary)
+  # Symbols and lines are two thirds of it.
+  cargo build --locked --bin farshore && mkdir -p "$(dirname "$binary")" &&
+    strip -o "$binary" "$(cargo_target)/debug/farshore"
 }
 
 # The key of an image: its context and its base. A file's modification time is no part of it.
