@@ -15,9 +15,10 @@ pub mod slice;
 use std::{fmt, io};
 
 use mongodb::bson::{Bson, Document};
+use serde::{Deserialize, Serialize};
 
 /// A collection.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Namespace {
     pub database: String,
     pub collection: String,
@@ -50,7 +51,7 @@ impl fmt::Display for Namespace {
 }
 
 /// A place in the oplog.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Place {
     /// Since 1970.
     pub seconds: u32,
@@ -59,7 +60,7 @@ pub struct Place {
 }
 
 /// One change, which may be applied again to what it was applied to before.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Change {
     /// The document is this, whatever was there.
     Put { namespace: Namespace, id: Bson, document: Document },
@@ -72,7 +73,7 @@ pub enum Change {
 }
 
 /// A change of collections rather than documents.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Define {
     Create {
         namespace: Namespace,

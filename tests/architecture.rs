@@ -8,7 +8,7 @@ use std::{
 };
 
 /// A room and the rooms that it may use.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("main", &["*"]),
     ("cli", &["*"]),
     ("api", &[]),
@@ -19,12 +19,13 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("replicate", &["store"]),
     ("backup", &["store", "replicate"]),
     ("mongo", &[]),
+    ("standby", &["mongo"]),
     ("restore", &["store", "backup", "mongo"]),
-    ("worker", &["api", "task", "store", "replicate", "backup", "restore"]),
+    ("worker", &["api", "task", "store", "replicate", "backup", "restore", "standby"]),
 ];
 
 /// Rooms that know no Kubernetes.
-const WITHOUT_KUBERNETES: [&str; 5] = ["store", "replicate", "backup", "mongo", "restore"];
+const WITHOUT_KUBERNETES: [&str; 6] = ["store", "replicate", "backup", "mongo", "restore", "standby"];
 
 /// A file that needs more lines than this, its tests aside, holds more than one thing.
 const LINES: usize = 450;

@@ -8,11 +8,12 @@
 //! not what the update takes it to be is left as it is, since a later update will set it.
 
 use mongodb::bson::{Bson, Document};
+use serde::{Deserialize, Serialize};
 
 use super::{Error, Result};
 
 /// An update.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Update {
     /// `$v: 2`
     Diff(Document),
