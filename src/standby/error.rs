@@ -48,10 +48,7 @@ impl Side {
 }
 
 /// An error of a server, for `map_err`.
-pub(super) fn failed(
-    side: Side,
-    what: impl Into<String>,
-) -> impl FnOnce(mongodb::error::Error) -> Error {
+pub(super) fn failed(side: Side, what: impl Into<String>) -> impl FnOnce(mongodb::error::Error) -> Error {
     let what = what.into();
     move |source| Error::Server { side, what, source: Box::new(source) }
 }
