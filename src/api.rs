@@ -39,7 +39,7 @@ pub use recovery::*;
 pub use recovery_drill::*;
 pub use reference::*;
 pub use region::*;
-pub use served::{Measure, PlanEnded, Served};
+pub use served::{ActivationWish, Measure, PlanEnded, Served};
 pub use sql_server::*;
 pub use via::*;
 

@@ -1,7 +1,8 @@
 //! What a worker serves, whatever its kind.
 
-use std::fmt::Debug;
+use std::{fmt::Debug, time::Duration};
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{Resource, core::NamespaceResourceScope};
 use serde::{Serialize, de::DeserializeOwned};
@@ -40,6 +41,21 @@ pub trait Served:
     fn plan_ended(&self) -> Option<PlanEnded> {
         None
     }
+    /// The activation that is wanted, where the kind has one.
+    fn activation(&self) -> Option<ActivationWish> {
+        None
+    }
+}
+
+/// A standby shall take over (`D03`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActivationWish {
+    /// When the controller saw it first; `None`: it has not yet.
+    pub requested_at: Option<Timestamp>,
+    /// Longest time that is spent on what a master that does not answer has told already.
+    pub drain_timeout: Duration,
+    /// Somebody took it on them at this moment that the master may go on writing (`D13`).
+    pub accept_split_brain: Option<Timestamp>,
 }
 
 /// A plan that was carried out, or given up.

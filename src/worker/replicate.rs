@@ -42,7 +42,7 @@ pub async fn run(start: &Start, task: &Task, work: &ReplicateTask) -> Result<(),
     let lasting = Lasting::Shift(Duration::from_secs(work.seconds));
     let pair = told::pair(work);
     let engine = move |strings: run::Strings<(Update, _, _)>| {
-        let run::Strings { run_now, released, plan_ended, hand_over, updates } = strings;
+        let run::Strings { run_now, released, plan_ended, activate: _, hand_over, updates } = strings;
         let session = session(start, (&task.owner, work), memory)?;
         let (owner, work) = (task.owner.clone(), work.clone());
         let (tell, mut told) = tokio::sync::mpsc::channel(1);

@@ -18,12 +18,15 @@ use super::{
     wake::{self, News},
 };
 use crate::{
-    api::{PlanEnded, Served},
+    api::{ActivationWish, PlanEnded, Served},
     task::Owner,
 };
 
 /// Updates under way: engines sample their progress, so that a few are enough.
 const UPDATES: usize = 16;
+
+/// Longest time in which a superseded run lets go of what it holds.
+const LET_GO: Duration = Duration::from_secs(20);
 
 /// What an engine is given to work with.
 pub struct Strings<U> {
@@ -33,6 +36,8 @@ pub struct Strings<U> {
     pub released: watch::Receiver<Option<Timestamp>>,
     /// The plan that others have carried out in our place, or given up.
     pub plan_ended: watch::Receiver<Option<PlanEnded>>,
+    /// The standby shall take over, once somebody wants that.
+    pub activate: watch::Receiver<Option<ActivationWish>>,
     /// Cancelled: stop at a safe point.
     pub hand_over: CancellationToken,
     /// What it tells.
@@ -44,6 +49,7 @@ struct Levers {
     wake: mpsc::Sender<()>,
     release: watch::Sender<Option<Timestamp>>,
     end_plan: watch::Sender<Option<PlanEnded>>,
+    take_over: watch::Sender<Option<ActivationWish>>,
     hand_over: CancellationToken,
 }
 
@@ -54,6 +60,8 @@ pub enum Lasting {
     Cycle,
     /// For this long; it ends at a safe point.
     Shift(Duration),
+    /// The same, with a target that one run at a time holds: who is superseded lets go of it first.
+    Held(Duration),
 }
 
 /// A run of a kind: its report, and who reads it.
@@ -119,9 +127,10 @@ impl<K: Served> Run<K> {
         let (wake, run_now) = mpsc::channel(1);
         let (release, released) = watch::channel(None);
         let (end_plan, plan_ended) = watch::channel(None);
+        let (take_over, activate) = watch::channel(None);
         let (updates, told) = mpsc::channel(UPDATES);
-        let levers = Levers { wake, release, end_plan, hand_over: hand_over.clone() };
-        let worked = match engine(Strings { run_now, released, plan_ended, hand_over, updates }) {
+        let levers = Levers { wake, release, end_plan, take_over, hand_over: hand_over.clone() };
+        let worked = match engine(Strings { run_now, released, plan_ended, activate, hand_over, updates }) {
             Ok(engine) => self.follow(tokio::spawn(engine), told, (lasting, levers)).await,
             Err(error) => Err(error),
         };
@@ -146,12 +155,12 @@ impl<K: Served> Run<K> {
         mut told: mpsc::Receiver<U>,
         (lasting, levers): (Lasting, Levers),
     ) -> Result<(), Error> {
-        let Levers { wake, release, end_plan, hand_over } = levers;
+        let Levers { wake, release, end_plan, take_over, hand_over } = levers;
         let mut terminated = signal(SignalKind::terminate()).map_err(|e| Error::Broken(e.to_string()))?;
         let shift_over = tokio::time::sleep(match lasting {
             // A Job for one cycle has its own deadline.
             Lasting::Cycle => Duration::from_hours(7 * 24),
-            Lasting::Shift(length) => length,
+            Lasting::Shift(length) | Lasting::Held(length) => length,
         });
         tokio::pin!(shift_over);
         loop {
@@ -177,8 +186,11 @@ impl<K: Served> Run<K> {
                     Some(News::PlanEnded(ended)) => {
                         end_plan.send_replace(Some(ended));
                     }
+                    Some(News::Activate(wish)) => {
+                        take_over.send_replace(Some(wish));
+                    }
                     Some(News::Superseded(why)) => {
-                        engine.abort();
+                        stop(&mut engine, told, (lasting, &hand_over)).await;
                         return Err(Error::Superseded(why));
                     }
                     None => {
@@ -187,7 +199,7 @@ impl<K: Served> Run<K> {
                     }
                 },
                 ended = &mut self.reporter => {
-                    engine.abort();
+                    stop(&mut engine, told, (lasting, &hand_over)).await;
                     return ended.map_err(|e| Error::Broken(e.to_string()))?;
                 }
                 _ = terminated.recv(), if !hand_over.is_cancelled() => {
@@ -230,6 +242,27 @@ impl<K: Served> Run<K> {
             // Whoever asked may have gone.
             one.send(()).ok();
         }
+    }
+}
+
+/// Ends a run whose reports nobody wants any more. One that holds its target lets go of it first.
+async fn stop<U>(
+    engine: &mut JoinHandle<Result<(), Error>>,
+    mut told: mpsc::Receiver<U>,
+    (lasting, hand_over): (Lasting, &CancellationToken),
+) {
+    let patience = if matches!(lasting, Lasting::Held(_)) { LET_GO } else { Duration::ZERO };
+    hand_over.cancel();
+    let ended = async {
+        loop {
+            tokio::select! {
+                _ = &mut *engine => return,
+                Some(_) = told.recv() => {}
+            }
+        }
+    };
+    if tokio::time::timeout(patience, ended).await.is_err() {
+        engine.abort();
     }
 }
 

@@ -35,10 +35,10 @@ pub async fn run(start: &Start, task: &Task, work: &SyncTask) -> Result<(), Erro
         TaskMode::Shift { seconds } => Lasting::Shift(Duration::from_secs(seconds)),
     };
     let engine = |strings: Strings<Update>| {
-        let Strings { run_now, released: _, plan_ended: _, hand_over, updates } = strings;
+        let Strings { run_now, released: _, plan_ended: _, activate: _, hand_over, updates } = strings;
         let mode = match lasting {
             Lasting::Cycle => Mode::Once,
-            Lasting::Shift(_) => Mode::Shift { hand_over },
+            Lasting::Shift(_) | Lasting::Held(_) => Mode::Shift { hand_over },
         };
         let opened = Opened::new(start, &task.owner, work)?;
         Ok(async move { Ok(backup::sync::run(opened.session().await?, mode, run_now, updates).await?) })

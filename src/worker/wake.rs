@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::report::superseded;
 use crate::{
-    api::{PlanEnded, RELEASE_DELETES, RUN_REQUESTED, Served},
+    api::{ActivationWish, PlanEnded, RELEASE_DELETES, RUN_REQUESTED, Served},
     task::Owner,
 };
 
@@ -25,6 +25,8 @@ pub enum News {
     Released(Timestamp),
     /// Others have carried out a plan in our place, or given it up.
     PlanEnded(PlanEnded),
+    /// The standby shall take over.
+    Activate(ActivationWish),
     /// This run is not wanted any more, and why.
     Superseded(String),
 }
@@ -41,7 +43,8 @@ pub async fn watch<K: Served>(client: Client, owner: Owner, run_id: String, news
             vec![News::Superseded(why)]
         } else {
             let ended = object.plan_ended().map(News::PlanEnded);
-            released(&object).into_iter().chain(ended).chain(requested(&object)).collect()
+            let activate = object.activation().map(News::Activate);
+            released(&object).into_iter().chain(ended).chain(activate).chain(requested(&object)).collect()
         };
         for one in found.iter().filter(|one| !told.contains(*one)) {
             if news.send(one.clone()).await.is_err() {
