@@ -10,6 +10,7 @@ mod comparison;
 pub mod condition;
 mod convergence;
 mod database_instance;
+mod disaster_recovery_instance;
 mod existing;
 mod feed;
 mod kept;
@@ -22,6 +23,8 @@ mod reference;
 mod region;
 mod served;
 mod sql_server;
+mod standby_report;
+mod standby_target;
 mod via;
 
 pub use backup_sync_service::*;
@@ -29,6 +32,7 @@ pub use bucket_replication_rule::*;
 pub use comparison::*;
 pub use convergence::*;
 pub use database_instance::*;
+pub use disaster_recovery_instance::*;
 pub use existing::*;
 pub use feed::*;
 pub use kept::*;
@@ -41,6 +45,8 @@ pub use reference::*;
 pub use region::*;
 pub use served::{ActivationWish, Measure, PlanEnded, Served};
 pub use sql_server::*;
+pub use standby_report::*;
+pub use standby_target::*;
 pub use via::*;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -62,6 +68,12 @@ pub const RELEASE_DELETES: &str = "farshore.dev/release-deletes";
 /// Annotation that makes void the claim that another cluster's rule has put on a bucket: the UID of that rule, as
 /// the refusal names it (`C07`).
 pub const VOID_CLAIM: &str = "farshore.dev/void-claim";
+/// Annotation that has a disaster recovery instance copied anew from its master; the value is an RFC 3339 time, the
+/// same value again is no request (`D09`).
+pub const RESYNC_REQUESTED: &str = "farshore.dev/resync-requested";
+/// Annotation that lets a disaster recovery instance become active although its master lives and can't be kept from
+/// writing. RFC 3339 time, at most an hour ago when it is read (`D13`).
+pub const ACCEPT_SPLIT_BRAIN: &str = "farshore.dev/accept-split-brain";
 /// Annotation of a Region: buckets of it that fetch what they lack from elsewhere, where their store doesn't say
 /// so, separated by commas (`C09`).
 pub const MIRRORING_BUCKETS: &str = "farshore.dev/mirror-back-to-source";
@@ -80,5 +92,6 @@ pub fn definitions() -> Vec<CustomResourceDefinition> {
         BackupSyncService::crd(),
         BucketReplicationRule::crd(),
         RecoveryDrill::crd(),
+        DisasterRecoveryInstance::crd(),
     ]
 }

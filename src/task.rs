@@ -148,6 +148,8 @@ pub enum Work {
     Plan(Box<RestoreTask>),
     /// Restore an instance.
     Restore(Box<RestoreTask>),
+    /// Have a replica set follow another one.
+    Standby(Box<StandbyTask>),
 }
 
 /// Keep a copy of a backup set current.
@@ -256,6 +258,27 @@ pub struct ReplicateTask {
     /// What is put on the buckets, so that rules of other clusters leave them alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<ClaimTask>,
+}
+
+/// Have a replica set follow another one. Whether it is to become active is no part of it: the worker sees that at its
+/// resource, and a changed task would end it in the middle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StandbyTask {
+    pub master_uri: String,
+    /// The master's account is mounted at [`INSTANCE_CREDENTIALS_DIR`].
+    pub master_credentials: bool,
+    pub target_uri: String,
+    /// The target's account is mounted at [`TARGET_CREDENTIALS_DIR`].
+    pub target_credentials: bool,
+    /// Length of the shift.
+    pub seconds: u64,
+    /// The copy is made anew, as somebody asked at this moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resync: Option<Timestamp>,
+    /// Farshore has made the target.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub managed: bool,
 }
 
 /// A queue that is read.

@@ -108,6 +108,7 @@ async fn work(start: &Start) -> Result<(), Error> {
             leave_last_words(&start.termination_log, &done);
             Ok(())
         }
+        Work::Standby(_) => Err(Error::Broken("it does not know how to follow a master yet".to_owned())),
     }
 }
 

@@ -44,8 +44,8 @@ use super::{
     validation = Rule::new("!has(self.bootstrap) || !has(self.endpoint)").message(
         "endpoint is of an instance that exists already; with bootstrap, status.endpoint tells where the new one listens"
     ),
-    validation = Rule::new("!has(self.endpoint) || self.engine == 'MySQL'").message(
-        "endpoint can be asked for engine MySQL only; leave it out and set declaredState"
+    validation = Rule::new("!has(self.endpoint) || (self.engine == 'MySQL' && self.endpoint.uri.startsWith('mysql://')) || (self.engine == 'MongoDB' && self.endpoint.uri.startsWith('mongodb://'))").message(
+        "endpoint.uri does not fit the engine: MySQL has mysql://, MongoDB has mongodb://; for another engine leave endpoint out and set declaredState"
     ),
     validation = Rule::new("!has(self.bootstrap) || !has(self.bootstrap.instance) || (self.engine == 'SQLServer') == has(self.bootstrap.instance.sqlServer)").message(
         "bootstrap.instance.sqlServer is needed with engine SQLServer, and only with it: acceptEula: true says that you accept Microsoft's terms, edition which licence you have"
@@ -145,14 +145,20 @@ pub enum BillingStanding {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InstanceEndpoint {
-    /// `mysql://host:port`, without user or password.
-    #[schemars(length(max = 512))]
-    #[x_kube(validation = Rule::new("self.matches('^mysql://[A-Za-z0-9._-]+(:[0-9]{1,5})?/?$')").message(
-        "must be like mysql://host:3306, without user, password or database"
-    ))]
+    /// `mysql://host:port`, or `mongodb://host1:port,host2:port/?replicaSet=rs0&tls=true`, without user or password.
+    #[schemars(length(max = 1024))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^mysql://[A-Za-z0-9._-]+(:[0-9]{1,5})?/?$') || self.matches('^mongodb://[A-Za-z0-9._-]+(:[0-9]{1,5})?(,[A-Za-z0-9._-]+(:[0-9]{1,5})?)*(/([?][A-Za-z0-9=&._,:-]*)?)?$')").message(
+            "must be like mysql://host:3306 or mongodb://host1:27017,host2:27017/?replicaSet=rs0, without user, password or database"
+        ),
+        validation = Rule::new("!self.matches('(?i)[?&]tls(insecure|allowinvalid|disable)')").message(
+            "certificates are always checked; put the authority that signed them into the Secret of credentials as ca.crt"
+        )
+    )]
     pub uri: String,
-    /// A user that may ask for the log's position (`BINLOG MONITOR` or `REPLICATION CLIENT`). Without
-    /// it, only whether the instance answers is known.
+    /// MySQL: a user that may ask for the log's position (`BINLOG MONITOR` or `REPLICATION CLIENT`); without
+    /// it, only whether the instance answers is known. MongoDB: the account that a disaster recovery instance
+    /// follows this one with; docs/standby.md lists its rights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<Credentials>,
 }

@@ -45,10 +45,18 @@ pub struct RegionSpec {
     pub services: Vec<Offer>,
     /// The region's object store.
     pub object_store: ObjectStoreSpec,
+    /// How many disaster recovery instances one master in this region may have. What is accepted stays accepted when it is lowered.
+    #[serde(default = "default_quota")]
+    #[schemars(range(min = 0, max = 100))]
+    pub disaster_recovery_quota: u32,
+}
+
+const fn default_quota() -> u32 {
+    3
 }
 
 fn all_services() -> Vec<Offer> {
-    vec![Offer::BackupSync, Offer::BucketReplication]
+    vec![Offer::BackupSync, Offer::BucketReplication, Offer::DisasterRecovery]
 }
 
 /// Kind of zone.
@@ -68,6 +76,8 @@ pub enum Offer {
     BackupSync,
     /// Buckets may be replicated from and to this region.
     BucketReplication,
+    /// Instances here may be masters of disaster recovery instances, and those may be here.
+    DisasterRecovery,
 }
 
 /// How to reach a region's object store.
