@@ -1,5 +1,6 @@
 //! The command line: reads what was typed, starts what was meant, says how it ended.
 
+mod agent;
 mod backup;
 mod controller;
 mod copy;
@@ -56,6 +57,8 @@ enum Command {
     /// Runs one task of a worker's pod; the controller starts these.
     #[command(subcommand)]
     Worker(worker::Role),
+    /// Makes and keeps a replica set, beside one of its members; the controller puts it there.
+    Agent(agent::Flags),
     /// Looks at a backup set in a bucket, or takes a copy away, without a cluster.
     #[command(subcommand)]
     Backup(backup::Command),
@@ -147,6 +150,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Error> {
     match command {
         Command::Controller(flags) => block_on(controller::run(*flags)),
         Command::Worker(role) => block_on(worker::run(role)),
+        Command::Agent(flags) => block_on(agent::run(flags)),
         Command::Backup(command) => block_on(backup::run(command)),
         Command::Copy(flags) => block_on(copy::copy(*flags)),
         Command::Compare(flags) => block_on(copy::compare(*flags)),

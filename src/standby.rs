@@ -7,6 +7,7 @@
 //! The target is the truth: what is not written there, by a majority, has not happened. A run that is killed
 //! at any moment leaves a target from which the next one goes on; two runs never write at a time.
 
+pub mod agent;
 pub mod error;
 pub mod feed;
 
@@ -244,4 +245,13 @@ pub struct Receipt {
     pub proved: bool,
     /// The master could be asked at the end.
     pub master_answered: bool,
+}
+
+/// Follows the master until the shift is over, or the target has taken over.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn run(session: Session, strings: Strings) -> Result<()> {
+    let _ = (session, strings);
+    Err(Error::Broken("it does not know how to follow a master yet".to_owned()))
 }

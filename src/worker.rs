@@ -15,6 +15,7 @@ mod replicate;
 pub mod report;
 mod restore;
 mod run;
+mod standby;
 mod stores;
 mod sync;
 mod wake;
@@ -108,7 +109,7 @@ async fn work(start: &Start) -> Result<(), Error> {
             leave_last_words(&start.termination_log, &done);
             Ok(())
         }
-        Work::Standby(_) => Err(Error::Broken("it does not know how to follow a master yet".to_owned())),
+        Work::Standby(work) => Box::pin(standby::run(start, &task, work)).await,
     }
 }
 

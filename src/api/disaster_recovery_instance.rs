@@ -1,13 +1,14 @@
 //! A live copy of a database that takes its place.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::{CustomResource, KubeSchema};
+use kube::{CustomResource, KubeSchema, ResourceExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ActivationStep, Billing, Engine, HumanDuration, LocalReference, MemberReport, Moment, Observed,
-    RunRequest, Served, Share, StandbyProgress, StandbyReport, StandbyTarget, WorkerSpec,
+    ACCEPT_SPLIT_BRAIN, ActivationStep, ActivationWish, Billing, Engine, HumanDuration, LocalReference,
+    MemberReport, Moment, Observed, RunRequest, Served, Share, StandbyProgress, StandbyReport, StandbyTarget,
+    WorkerSpec,
 };
 
 /// A live copy of a MongoDB replica set in another region. It follows its master, is read-only, and becomes an instance of its own within seconds when it is activated.
@@ -246,5 +247,17 @@ impl Served for DisasterRecoveryInstance {
 
     fn worker(&self) -> Option<&WorkerSpec> {
         self.spec.worker.as_ref()
+    }
+
+    /// What was asked for once stays so, whatever the spec says now (`D03`).
+    fn activation(&self) -> Option<ActivationWish> {
+        let latched = self.status.as_ref().and_then(|status| status.activation.as_ref());
+        let wanted = self.spec.state == StandbyState::Active || latched.is_some();
+        let accepted = self.annotations().get(ACCEPT_SPLIT_BRAIN);
+        wanted.then(|| ActivationWish {
+            requested_at: latched.map(|activation| activation.requested_at.0),
+            drain_timeout: self.spec.drain_timeout.get(),
+            accept_split_brain: accepted.and_then(|at| at.parse().ok()),
+        })
     }
 }

@@ -10,7 +10,7 @@ use super::{Command, Log, LogFormat};
 pub fn start(log: &Log, command: &Command) {
     let filter = EnvFilter::try_new(&log.log);
     let bad_filter = filter.as_ref().err().map(ToString::to_string);
-    let in_cluster = matches!(command, Command::Controller(_) | Command::Worker(_));
+    let in_cluster = matches!(command, Command::Controller(_) | Command::Worker(_) | Command::Agent(_));
     let format = log.log_format.unwrap_or(if in_cluster { LogFormat::Json } else { LogFormat::Text });
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new("info")))

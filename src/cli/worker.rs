@@ -29,6 +29,8 @@ pub enum Role {
     Plan(Flags),
     /// Restores an instance.
     Restore(Flags),
+    /// Keeps a replica set in line with its master, and makes it take over.
+    Standby(Flags),
     /// Brings this program into a folder, for a container with another image.
     Install {
         /// The folder.
@@ -101,7 +103,8 @@ pub async fn run(role: Role) -> Result<ExitCode, Error> {
     | Role::Replicate(flags)
     | Role::Migrate(flags)
     | Role::Plan(flags)
-    | Role::Restore(flags)) = role
+    | Role::Restore(flags)
+    | Role::Standby(flags)) = role
     else {
         return Ok(ExitCode::SUCCESS);
     };

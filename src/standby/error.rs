@@ -1,5 +1,7 @@
 //! Why a run ends before its time.
 
+use mongodb::error::ErrorKind;
+
 /// The server that an error is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
@@ -72,6 +74,13 @@ impl Error {
     #[must_use]
     pub fn is_permanent(&self) -> bool {
         matches!(self, Self::Refused { .. } | Self::Gap(_) | Self::Change(_))
+    }
+
+    /// A server does not take our account: with other credentials it may.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        let Self::Server { source, .. } = self else { return false };
+        matches!(*source.kind, ErrorKind::Authentication { .. })
     }
 
     /// The server that is to blame.

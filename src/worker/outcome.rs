@@ -6,7 +6,7 @@ use crate::{
     api::FailureSide,
     backup,
     replicate::{self, feed::FeedError, follow},
-    restore,
+    restore, standby,
     store::{self, Side},
     task::{self, ExitCode, LastWords},
 };
@@ -36,6 +36,8 @@ pub enum Error {
     Restore(#[from] restore::Error),
     #[error(transparent)]
     RestoreStep(#[from] restore::AtStep),
+    #[error(transparent)]
+    Standby(standby::Error),
     /// Objects are left that a store did not take or give, though it was asked again and again.
     #[error("{0}")]
     Unfinished(String),
@@ -60,6 +62,7 @@ impl Error {
             Self::Backup(error) => error.reason(),
             Self::Replication(error) => error.reason(),
             Self::Restore(error) | Self::RestoreStep(restore::AtStep { error, .. }) => error.reason(),
+            Self::Standby(error) => error.reason(),
             Self::Unfinished(_) => "StoreUnreachable",
             Self::Superseded(_) => "Superseded",
             Self::Terminated => "Terminated",
@@ -97,8 +100,11 @@ impl Error {
             }
             Self::Backup(error) if error.is_permanent() => ExitCode::Permanent,
             Self::Replication(error) if error.is_permanent() => ExitCode::Permanent,
+            Self::Standby(error) if error.is_denied() => ExitCode::Denied,
+            Self::Standby(error) if error.is_permanent() => ExitCode::Permanent,
             Self::Kubernetes(_)
             | Self::Broken(_)
+            | Self::Standby(_)
             | Self::Backup(_)
             | Self::Replication(_)
             | Self::Restore(_)
@@ -112,9 +118,28 @@ impl Error {
         let side = match self {
             Self::Backup(error) => error.side().map(failure_side),
             Self::Replication(error) => error.side().map(failure_side),
+            Self::Standby(error) => error.side().map(server_side),
             _ => None,
         };
         LastWords { reason: self.reason().to_owned(), message: self.to_string(), side }
+    }
+}
+
+impl From<standby::Error> for Error {
+    fn from(error: standby::Error) -> Self {
+        match error {
+            standby::Error::Superseded(why) => Self::Superseded(why),
+            error => Self::Standby(error),
+        }
+    }
+}
+
+/// A master is a source.
+#[must_use]
+pub fn server_side(side: standby::Side) -> FailureSide {
+    match side {
+        standby::Side::Master => FailureSide::Source,
+        standby::Side::Target => FailureSide::Target,
     }
 }
 
