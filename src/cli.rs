@@ -5,6 +5,7 @@ mod backup;
 mod controller;
 mod copy;
 mod crds;
+mod follow;
 mod protected;
 mod telemetry;
 mod wal_get;
@@ -66,6 +67,8 @@ enum Command {
     Copy(Box<copy::Copy>),
     /// Compares two buckets: how many objects are equal, differ, or are on one side only.
     Compare(Box<copy::Compare>),
+    /// Keeps a replica set of MongoDB in line with another one, and makes it take over.
+    Follow(Box<follow::Flags>),
     /// Prints the custom resource definitions as YAML.
     Crds(crds::Flags),
     /// Lists what an uninstall would leave without its keeper, and fails if that is anything.
@@ -90,6 +93,8 @@ pub enum Error {
     Replicate(#[from] crate::replicate::Error),
     #[error(transparent)]
     Follow(crate::replicate::follow::Error),
+    #[error(transparent)]
+    Standby(crate::standby::Error),
     #[error(transparent)]
     AtStep(#[from] crate::restore::AtStep),
     #[error(transparent)]
@@ -154,6 +159,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Error> {
         Command::Backup(command) => block_on(backup::run(command)),
         Command::Copy(flags) => block_on(copy::copy(*flags)),
         Command::Compare(flags) => block_on(copy::compare(*flags)),
+        Command::Follow(flags) => block_on(follow::run(*flags)),
         Command::Crds(flags) => crds::run(&flags),
         Command::WalGet(flags) => block_on(async { Ok(wal_get::run(flags).await) }),
         Command::Protected(flags) => block_on(protected::run(flags)),

@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use crate::task::{self, ExitCode, Task, Work};
 
 pub use outcome::Error;
+pub use standby::reported;
 
 /// How a worker was started.
 #[derive(Clone, Debug)]

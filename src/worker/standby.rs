@@ -4,6 +4,8 @@ mod told;
 
 use std::{path::Path, time::Duration};
 
+pub use told::reported;
+
 use jiff::Timestamp;
 use kube::{Api, Client};
 use tokio::sync::watch;

@@ -22,7 +22,11 @@ impl From<Update> for Told<DisasterRecoveryInstance> {
                 movement: Movement { contact, busy, count, transferred: count },
                 progress: seed.map(progress),
             },
-            Update::Standing(standing) => done(*standing, Timestamp::now()),
+            Update::Standing(standing) => {
+                let now = Timestamp::now();
+                let (cycle, findings) = reported(*standing, now);
+                Self::Done { began: now, cycle: Box::new(cycle), findings }
+            }
             Update::Failed { side, reason, message } => {
                 Self::Failed { side: side.map(server_side), reason, message, permanent: false }
             }
@@ -35,7 +39,9 @@ fn progress(seed: SeedProgress) -> StandbyProgress {
     StandbyProgress { collections_done, collections, documents_done, documents, bytes_done, current }
 }
 
-fn done(standing: Standing, now: Timestamp) -> Told<DisasterRecoveryInstance> {
+/// The report of how a standby stands now, and what a person should know.
+#[must_use]
+pub fn reported(standing: Standing, now: Timestamp) -> (StandbyReport, Vec<Finding>) {
     let Standing {
         stage,
         seeded_at,
@@ -68,7 +74,7 @@ fn done(standing: Standing, now: Timestamp) -> Told<DisasterRecoveryInstance> {
     };
     let findings =
         findings.into_iter().map(|(reason, message)| Finding { reason: reason.to_owned(), message });
-    Told::Done { began: now, cycle: Box::new(cycle), findings: findings.collect() }
+    (cycle, findings.collect())
 }
 
 fn stage_of(stage: Stage) -> StandbyStage {
