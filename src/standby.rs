@@ -10,6 +10,7 @@
 pub mod agent;
 pub mod error;
 pub mod feed;
+pub mod servers;
 
 use std::{path::PathBuf, time::Duration};
 

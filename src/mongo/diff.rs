@@ -4,13 +4,18 @@
 //! and changed within (`s<name>`); of an array (`a: true`) its length (`l`) and elements by number (`u<n>`,
 //! `s<n>`). Older ones write `$set` and `$unset` with dotted paths, or a whole document.
 //!
+//! A change stream says the same in other words: [`described`].
+//!
 //! As on a secondary that catches up, an update may meet a document that is newer already: a part that is
 //! not what the update takes it to be is left as it is, since a later update will set it.
 
 use mongodb::bson::{Bson, Document};
 use serde::{Deserialize, Serialize};
 
+use self::described::Described;
 use super::{Error, Result};
+
+pub mod described;
 
 /// An update.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,6 +28,8 @@ pub enum Update {
         unset: Document,
     },
     Replace(Document),
+    /// `updateDescription` of a change stream.
+    Described(Described),
 }
 
 impl Update {
@@ -65,6 +72,10 @@ impl Update {
             Self::Diff(diff) => patch(document, diff),
             Self::Replace(new) => {
                 document.clone_from(new);
+                Ok(())
+            }
+            Self::Described(described) => {
+                described.apply(document);
                 Ok(())
             }
             Self::Modify { set, unset } => {

@@ -228,7 +228,7 @@ fn change(mut entry: Document, changes: &mut Vec<Change>) -> Result<()> {
 fn refuse_time_series(namespace: &Namespace) -> Result<()> {
     if namespace.collection.starts_with("system.buckets.") {
         return Err(Error::Unsupported(format!(
-            "{namespace} belongs to a time series: these can't be restored yet"
+            "{namespace} belongs to a time series: these are not supported yet"
         )));
     }
     Ok(())
@@ -243,7 +243,10 @@ fn legacy_index(mut index: Document, changes: &mut Vec<Change>) -> Result<()> {
 }
 
 /// A command of the log, in the words of its first field.
-fn command(database: &str, mut o: Document, changes: &mut Vec<Change>) -> Result<()> {
+///
+/// # Errors
+/// [`Error::Unsupported`] for one that is not known.
+pub(crate) fn command(database: &str, mut o: Document, changes: &mut Vec<Change>) -> Result<()> {
     let Some((name, value)) = o.iter().next().map(|(name, value)| (name.clone(), value.clone())) else {
         return Ok(());
     };
@@ -303,7 +306,7 @@ fn rename(from: &str, o: &Document, changes: &mut Vec<Change>) -> Result<()> {
 
 fn create(namespace: Namespace, mut options: Document, changes: &mut Vec<Change>) -> Result<()> {
     if options.contains_key("timeseries") {
-        return Err(Error::Unsupported(format!("{namespace} is a time series: these can't be restored yet")));
+        return Err(Error::Unsupported(format!("{namespace} is a time series: these are not supported yet")));
     }
     options.remove("idIndex");
     // The server makes it with the first view.

@@ -57,7 +57,7 @@ impl Target {
         for of in collections.iter().filter(|of| !of.namespace.is_internal()) {
             match of.kind {
                 Kind::TimeSeries => {
-                    let message = format!("{} is a time series: these can't be restored yet", of.namespace);
+                    let message = format!("{} is a time series: these are not supported yet", of.namespace);
                     return Err(Error::Unusable(message));
                 }
                 Kind::View => self.schema.add_view(of.namespace.clone(), of.options.clone()),

@@ -1,0 +1,8 @@
+//! A live copy of a MongoDB master, on servers that speak its protocol.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod feed;
+#[allow(dead_code, reason = "not every test needs all of it")]
+#[path = "../support/secantus.rs"]
+mod secantus;
