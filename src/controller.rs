@@ -10,7 +10,7 @@
 //! | cluster | farshore.dev | regions/status | patch | probes |
 //! | cluster | (core) | namespaces | get list watch | terminating namespaces (metadata only) |
 //! | `default` | events.k8s.io | events | create | Events about Regions, and about namespaces that go |
-//! | watched | farshore.dev | databaseinstances | get list watch | |
+//! | watched | farshore.dev | databaseinstances | get list watch create | create: of an active copy |
 //! | watched | farshore.dev | databaseinstances/status | patch | |
 //! | watched | farshore.dev | backupsyncservices | get list watch patch delete | finalizer; B10 |
 //! | watched | farshore.dev | backupsyncservices/status | patch | held by workers' Roles too |
@@ -18,6 +18,9 @@
 //! | watched | farshore.dev | bucketreplicationrules | get list watch | |
 //! | watched | farshore.dev | bucketreplicationrules/status | patch | held by workers' Roles too |
 //! | watched | farshore.dev | bucketreplicationrules/finalizers | update | owner references |
+//! | watched | farshore.dev | disasterrecoveryinstances | get list watch | |
+//! | watched | farshore.dev | disasterrecoveryinstances/status | patch | held by workers' Roles too |
+//! | watched | farshore.dev | disasterrecoveryinstances/finalizers | update | owner references |
 //! | watched | (core) | configmaps | create delete get patch | tasks; get and patch only so that a worker's Role can hold them |
 //! | watched | (core) | serviceaccounts | create | workers' identities |
 //! | watched | rbac.authorization.k8s.io | roles, rolebindings | create | workers' rights, all held by us |
@@ -47,6 +50,7 @@ mod rule;
 mod run;
 mod server;
 mod service;
+mod standby;
 mod status;
 mod watch;
 mod work;

@@ -8,6 +8,8 @@ mod place;
 mod recovery;
 mod regions;
 mod replication;
+mod standby;
+mod standby_claim;
 
 pub use acceptance::{Facts, judge};
 pub use claim::Claim;
@@ -16,6 +18,8 @@ pub use objection::Objection;
 pub use place::{Place, host_of};
 pub use recovery::{judge_recovery, wrong_terms};
 pub use replication::{PairClaim, RuleFacts, has_opposite, judge_rule, stays};
+pub use standby::{StandbyFacts, is_viable, judge_standby, master_of};
+pub use standby_claim::{StandbyClaim, follows, is_active, not_a_standby};
 
 use crate::api::{DatabaseInstance, DeclaredState, InstancePhase};
 

@@ -33,6 +33,17 @@ pub const IN_SYNC: &str = "InSync";
 /// Deletes beyond the budget wait for a person (`C18`).
 pub const DELETION_HELD: &str = "DeletionHeld";
 
+/// A disaster recovery instance has a complete and consistent copy (`D01`).
+pub const SEEDED: &str = "Seeded";
+/// Users can't write to a copy that follows its master (`D04`).
+pub const FENCED: &str = "Fenced";
+/// A copy could be made an instance of its own now (`D03`).
+pub const READY_TO_ACTIVATE: &str = "ReadyToActivate";
+/// The master's oplog reaches back to where the copy is (`D09`).
+pub const OPLOG_CONTIGUOUS: &str = "OplogContiguous";
+/// The master answers.
+pub const MASTER_REACHABLE: &str = "MasterReachable";
+
 /// Value of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {

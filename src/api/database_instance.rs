@@ -368,7 +368,7 @@ impl Served for DatabaseInstance {
 pub struct BackupSyncEligibility {
     /// True where a service would be accepted, but for its target.
     pub eligible: bool,
-    /// Why, in a word: `Eligible`, `HasService`, `NotRunning`, `Overdue`, `NoBackups`, `RegionNotOffered`, `UnknownRegion`.
+    /// Why, in a word: `Eligible`, `HasService`, `NotRunning`, `Overdue`, `NoBackups`, `RegionNotOffered`, `UnknownRegion`, `StandbyInstance`.
     pub reason: String,
     /// The service that this instance has.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -6,9 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ACCEPT_SPLIT_BRAIN, ActivationStep, ActivationWish, Billing, Engine, HumanDuration, LocalReference,
-    MemberReport, Moment, Observed, RunRequest, Served, Share, StandbyProgress, StandbyReport, StandbyTarget,
-    WorkerSpec,
+    ACCEPT_SPLIT_BRAIN, ActivationStep, ActivationWish, Billing, Credentials, Engine, HumanDuration,
+    LocalReference, MemberReport, Moment, Observed, RunRequest, Served, Share, StandbyProgress,
+    StandbyReport, StandbyTarget, WorkerSpec,
 };
 
 /// A live copy of a MongoDB replica set in another region. It follows its master, is read-only, and becomes an instance of its own within seconds when it is activated.
@@ -60,7 +60,7 @@ use super::{
 )]
 #[serde(rename_all = "camelCase")]
 pub struct DisasterRecoveryInstanceSpec {
-    /// The DatabaseInstance that is followed, in the same namespace. It has `endpoint`, and is of engine MongoDB.
+    /// The `DatabaseInstance` that is followed, in the same namespace. It has `endpoint`, and is of engine MongoDB.
     #[x_kube(validation = Rule::new("self == oldSelf").message("masterRef can't be changed; delete this instance and create another"))]
     pub master_ref: LocalReference,
     /// Name of the Region that the copy is in: not the master's.
@@ -115,6 +115,9 @@ pub struct DisasterRecoveryInstanceStatus {
     /// In a word, how it stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<StandbyPhase>,
+    /// The master, as it was when it was accepted or looked at last: the copy goes on, and can be activated, without the `DatabaseInstance`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub master: Option<AcceptedMaster>,
     /// Every change of the master up to this moment is here. Gone while nobody can tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_applied_time: Option<Moment>,
@@ -131,7 +134,7 @@ pub struct DisasterRecoveryInstanceStatus {
     /// How far the first copy is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<SeedStatus>,
-    /// Where the copy listens: read-only until it is active.
+    /// Where the copy listens: it can be written to only when it is active.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
     /// The activation, once it was asked for: it is never taken back.
@@ -149,6 +152,25 @@ pub struct DisasterRecoveryInstanceStatus {
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+}
+
+/// The master that a disaster recovery instance was accepted for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AcceptedMaster {
+    /// UID of the `DatabaseInstance`.
+    #[serde(rename = "instanceUID")]
+    pub instance_uid: String,
+    /// Its region.
+    pub region: String,
+    /// Its version, as its spec has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Where it listens.
+    pub uri: String,
+    /// The account that it is followed with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<Credentials>,
 }
 
 /// How a disaster recovery instance stands.
@@ -191,7 +213,7 @@ pub struct SeedStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ActivationStatus {
-    /// When `state: Active` was seen first. From then on it is decided.
+    /// When `state: Active` was seen first of a copy that was complete. From then on it is decided.
     pub requested_at: Moment,
     /// The step that is under way, or the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -214,6 +236,9 @@ pub struct ActivationStatus {
     /// What was lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_loss: Option<DataLoss>,
+    /// The `DatabaseInstance` that was made of it. It belongs to the users: it is neither changed nor made again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance_ref: Option<LocalReference>,
 }
 
 /// What an activation lost.

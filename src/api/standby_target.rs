@@ -31,7 +31,7 @@ pub struct StandbyTarget {
     pub existing: Option<ExistingReplicaSet>,
 }
 
-/// A replica set that Farshore makes and runs: a StatefulSet, its volumes and its Services.
+/// A replica set that Farshore makes and runs: a `StatefulSet`, its volumes and its Services.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, ObjectReference};
-use kube::{ResourceExt, core::PartialObjectMeta, runtime::reflector::ObjectRef};
+use kube::{Resource, ResourceExt, core::PartialObjectMeta, runtime::reflector::ObjectRef};
 use tokio::sync::mpsc;
 
 use super::{
@@ -11,12 +11,13 @@ use super::{
     context::uid_of,
     events::Announcement,
     jobs::name_key,
+    standby,
     watch::{Seen, Watched},
     work::standing::is_accepted,
 };
 use crate::api::{
-    BackupSyncService, BucketReplicationRule, DatabaseInstance, InstancePhase, RecoveryDrill, Region,
-    ReplicationEnd,
+    BackupSyncService, BucketReplicationRule, DatabaseInstance, DisasterRecoveryInstance, InstancePhase,
+    RecoveryDrill, Region, ReplicationEnd,
 };
 
 async fn send<K: Watched>(queue: &mpsc::Sender<ObjectRef<K>>, object: ObjectRef<K>) {
@@ -36,6 +37,14 @@ async fn send_rules(context: &Context, concerned: impl Fn(&BucketReplicationRule
     for rule in context.caches.rules.state() {
         if concerned(&rule) {
             send(&context.queues.rules, ObjectRef::from_obj(rule.as_ref())).await;
+        }
+    }
+}
+
+async fn send_standbys(context: &Context, concerned: impl Fn(&DisasterRecoveryInstance) -> bool) {
+    for standby in context.caches.standbys.state() {
+        if concerned(&standby) {
+            send(&context.queues.standbys, ObjectRef::from_obj(standby.as_ref())).await;
         }
     }
 }
@@ -90,6 +99,8 @@ pub async fn region_seen(context: Arc<Context>, seen: Seen<Region>) {
     .await;
     send_rules(&context, |rule| [&rule.spec.source, &rule.spec.target].iter().any(|end| end.region == name))
         .await;
+    // The quota is that of the master's region.
+    send_standbys(&context, |standby| standby.spec.region == name || !is_accepted(standby)).await;
 }
 
 pub async fn instance_seen(context: Arc<Context>, seen: Seen<DatabaseInstance>) {
@@ -99,6 +110,12 @@ pub async fn instance_seen(context: Arc<Context>, seen: Seen<DatabaseInstance>) 
     send(&context.queues.regions, ObjectRef::new(&instance.spec.region)).await;
     send_services(&context, |service| {
         service.namespace() == instance.namespace() && service.spec.instance_ref.name == instance.name_any()
+    })
+    .await;
+    send_standbys(&context, |standby| {
+        let name = instance.name_any();
+        standby.namespace() == instance.namespace()
+            && (standby.spec.master_ref.name == name || standby.name_any() == name)
     })
     .await;
 }
@@ -160,6 +177,24 @@ pub async fn drill_seen(context: Arc<Context>, seen: Seen<RecoveryDrill>) {
     send(&context.queues.services, ObjectRef::new(&drill.spec.service_ref.name).within(&namespace)).await;
 }
 
+pub async fn standby_seen(context: Arc<Context>, seen: Seen<DisasterRecoveryInstance>) {
+    let gone = matches!(seen, Seen::Gone(_));
+    let Some(standby) = readable(&context, seen).await else { return };
+    let namespace = standby.namespace().unwrap_or_default();
+    if gone {
+        if let Some(farewell) = standby::farewell(&standby) {
+            context.recorder.announce(&standby.object_ref(&()), &farewell).await;
+        }
+        // Whoever was refused for its sake may be accepted now.
+        send_standbys(&context, |other| !is_accepted(other)).await;
+        send_services(&context, |service| !is_accepted(service)).await;
+        return;
+    }
+    send(&context.queues.standbys, ObjectRef::from_obj(&standby)).await;
+    // An instance of the same name waits for it to be active, or stops being one of its own.
+    send(&context.queues.instances, ObjectRef::new(&standby.name_any()).within(&namespace)).await;
+}
+
 pub async fn child_seen<K: Watched>(context: Arc<Context>, seen: Seen<K>) {
     let Some(child) = readable(&context, seen).await else { return };
     let namespace = child.namespace().unwrap_or_default();
@@ -174,6 +209,9 @@ pub async fn child_seen<K: Watched>(context: Arc<Context>, seen: Seen<K>) {
     }
     if let Some(name) = child.annotations().get(&name_key::<BucketReplicationRule>()) {
         send(&context.queues.rules, ObjectRef::new(name).within(&namespace)).await;
+    }
+    if let Some(name) = child.annotations().get(&name_key::<DisasterRecoveryInstance>()) {
+        send(&context.queues.standbys, ObjectRef::new(name).within(&namespace)).await;
     }
 }
 

@@ -21,10 +21,10 @@ use tokio::sync::mpsc;
 use super::{Error, Options, backoff::Backoff, breaker::Breaker, events::Recorder, metrics::Reconciles};
 use crate::{
     api::{
-        BackupSyncService, BucketReplicationRule, CONTROLLER, DatabaseInstance, DrillPhase, InstancePhase,
-        LastProved, RecoveryDrill, Region,
+        BackupSyncService, BucketReplicationRule, CONTROLLER, DatabaseInstance, DisasterRecoveryInstance,
+        DrillPhase, InstancePhase, LastProved, RecoveryDrill, Region,
     },
-    rules::{Claim, Objection, PairClaim},
+    rules::{Claim, Objection, PairClaim, StandbyClaim, is_viable},
 };
 
 /// Everything that is watched.
@@ -35,6 +35,7 @@ pub struct Caches {
     pub services: Store<BackupSyncService>,
     pub rules: Store<BucketReplicationRule>,
     pub drills: Store<RecoveryDrill>,
+    pub standbys: Store<DisasterRecoveryInstance>,
     pub jobs: Store<Job>,
     pub pods: Store<Pod>,
     pub namespaces: Store<PartialObjectMeta<Namespace>>,
@@ -48,6 +49,7 @@ pub struct Queues {
     pub services: mpsc::Sender<ObjectRef<BackupSyncService>>,
     pub rules: mpsc::Sender<ObjectRef<BucketReplicationRule>>,
     pub drills: mpsc::Sender<ObjectRef<RecoveryDrill>>,
+    pub standbys: mpsc::Sender<ObjectRef<DisasterRecoveryInstance>>,
 }
 
 /// Last answer of an instance's endpoint.
@@ -211,6 +213,27 @@ impl Context {
             claim.accepted |= accepted.contains(&claim.uid);
         }
         claims
+    }
+
+    /// Claims of every disaster recovery instance that is known, like those of services.
+    #[must_use]
+    pub fn standby_claims(&self) -> Vec<StandbyClaim> {
+        let accepted = locked(&self.accepted);
+        let standbys = self.caches.standbys.state();
+        let mut claims: Vec<_> = standbys.iter().map(|standby| self.standby_claim(standby)).collect();
+        for claim in &mut claims {
+            claim.accepted |= accepted.contains(&claim.uid);
+        }
+        claims
+    }
+
+    fn standby_claim(&self, standby: &DisasterRecoveryInstance) -> StandbyClaim {
+        let namespace = standby.namespace().unwrap_or_default();
+        let master = self.instance(&namespace, &standby.spec.master_ref.name);
+        let of_master = master.as_ref().and_then(|master| self.region(&master.spec.region));
+        let region = self.region(&standby.spec.region);
+        let viable = is_viable(standby, master.as_ref(), (of_master.as_ref(), region.as_ref()));
+        StandbyClaim::new(standby, viable)
     }
 
     /// Runs a ruling and remembers an acceptance in one breath, so that of two resources that are looked

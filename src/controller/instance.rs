@@ -19,7 +19,7 @@ use super::{
     Context, Error,
     context::{Asked, uid_of},
     names,
-    probe::ask_mysql,
+    probe::ask_database,
     status::publish,
     work::act::apply,
 };
@@ -64,7 +64,8 @@ async fn restored(instance: &DatabaseInstance, context: &Context) -> Result<Acti
         let mut next = instance.clone();
         next.status = Some(status.clone());
         let region = context.region(&instance.spec.region);
-        status.backup_sync = Some(eligibility(&next, region.as_ref(), &context.claims()));
+        status.backup_sync =
+            Some(eligibility(&next, region.as_ref(), &context.claims(), &context.standby_claims()));
     }
     let next_look = decision.next_look;
     apply(instance, decision, context).await?;
@@ -90,6 +91,7 @@ async fn observe(instance: &DatabaseInstance, context: &Context, pause: Duration
         answer: answer(instance, context, pause).await,
         region: context.region(&instance.spec.region),
         claims: context.claims(),
+        standbys: context.standby_claims(),
     }
 }
 
@@ -105,10 +107,10 @@ async fn answer(
     if let Some(asked) = known.filter(|asked| asked.at + pause > now) {
         return Some(asked.answer);
     }
-    let mut answer = ask_mysql(&endpoint.uri).await;
+    let mut answer = ask_database(&endpoint.uri).await;
     if answer.is_err() {
         // One lost packet is no outage.
-        answer = ask_mysql(&endpoint.uri).await;
+        answer = ask_database(&endpoint.uri).await;
     }
     context.keep_asked(
         &uid,

@@ -14,7 +14,7 @@ use prometheus_client::{
 
 use crate::api::{
     BackupSyncService, BackupSyncServiceStatus, BucketReplicationRule, BucketReplicationRuleStatus,
-    RecoveryDrill, Region, Served,
+    DisasterRecoveryInstance, DisasterRecoveryInstanceStatus, RecoveryDrill, Region, Served, StandbyCounts,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -70,6 +70,7 @@ pub struct Resources {
     pub services: Store<BackupSyncService>,
     pub rules: Store<BucketReplicationRule>,
     pub drills: Store<RecoveryDrill>,
+    pub standbys: Store<DisasterRecoveryInstance>,
     pub regions: Store<Region>,
 }
 
@@ -153,6 +154,43 @@ const RULE_FIGURES: [Figure<BucketReplicationRule>; 6] = [
     }),
 ];
 
+fn standby_status(standby: &DisasterRecoveryInstance) -> Option<&DisasterRecoveryInstanceStatus> {
+    standby.status.as_ref()
+}
+
+fn counts(standby: &DisasterRecoveryInstance) -> Option<StandbyCounts> {
+    Some(standby.observed()?.cycle.as_ref()?.counts)
+}
+
+const STANDBY_FIGURES: [Figure<DisasterRecoveryInstance>; 6] = [
+    (
+        "farshore_standby_applied_timestamp_seconds",
+        "Moment up to which every change of the master is at the copy; gone while nobody can tell",
+        |s| Some(standby_status(s)?.last_applied_time?.0.as_duration().as_secs_f64()),
+    ),
+    (
+        "farshore_standby_master_timestamp_seconds",
+        "Newest moment of the master, told together with the one before; gone while it does not answer",
+        |s| Some(standby_status(s)?.master_time?.0.as_duration().as_secs_f64()),
+    ),
+    (
+        "farshore_standby_oplog_window_seconds",
+        "How far back the master's oplog reaches; gone while it does not answer",
+        |s| Some(standby_status(s)?.oplog_window.as_ref()?.get().as_secs_f64()),
+    ),
+    ("farshore_standby_changes", "Changes that were applied since the first copy began", |s| {
+        Some(double(counts(s)?.changes))
+    }),
+    (
+        "farshore_standby_repeated_changes",
+        "Changes that were applied once more after a worker broke off",
+        |s| Some(double(counts(s)?.repeated)),
+    ),
+    ("farshore_standby_refetched_documents", "Documents that were fetched from the master anew", |s| {
+        Some(double(counts(s)?.refetched))
+    }),
+];
+
 fn figures<K: ResourceExt<DynamicType = ()>>(
     encoder: &mut DescriptorEncoder,
     figures: &[Figure<K>],
@@ -181,6 +219,8 @@ impl Collector for Resources {
         let (services, rules, regions) = (self.services.state(), self.rules.state(), self.regions.state());
         figures(&mut encoder, &FIGURES, &services)?;
         figures(&mut encoder, &RULE_FIGURES, &rules)?;
+        let standbys = self.standbys.state();
+        figures(&mut encoder, &STANDBY_FIGURES, &standbys)?;
         let suspended = |on: bool| f64::from(u8::from(on));
         let of_services = services.iter().map(|s| (labels(s.as_ref()), suspended(s.spec.suspend)));
         let of_rules = rules.iter().map(|r| (labels(r.as_ref()), suspended(r.spec.suspend)));
@@ -189,11 +229,14 @@ impl Collector for Resources {
         let of_services = services.iter().filter_map(|s| in_phase(s.as_ref(), status(s)?.phase));
         let of_rules = rules.iter().filter_map(|r| in_phase(r.as_ref(), rule_status(r)?.phase));
         let about = ("farshore_resource_phase", "1 for the phase that the resource is in");
-        gauges(&mut encoder, about, of_services.chain(of_rules))?;
+        let of_standbys = standbys.iter().filter_map(|s| in_phase(s.as_ref(), standby_status(s)?.phase));
+        gauges(&mut encoder, about, of_services.chain(of_rules).chain(of_standbys))?;
         let of_services = services.iter().flat_map(|s| of_conditions(s.as_ref(), s.conditions()));
         let of_rules = rules.iter().flat_map(|r| of_conditions(r.as_ref(), r.conditions()));
         let drills = self.drills.state();
         let of_drills = drills.iter().flat_map(|d| of_conditions(d.as_ref(), d.conditions()));
+        let of_standbys = standbys.iter().flat_map(|s| of_conditions(s.as_ref(), s.conditions()));
+        let of_drills = of_drills.chain(of_standbys);
         let of_regions = regions.iter().flat_map(|region| {
             let conditions = region.status.as_ref().map(|status| status.conditions.as_slice());
             of_conditions(region.as_ref(), conditions.unwrap_or_default())

@@ -1,5 +1,7 @@
 //! Anonymous questions: does a store answer, does a database answer.
 
+mod mongod;
+
 use std::{io, time::Duration};
 
 use http_body_util::Empty;
@@ -113,6 +115,17 @@ fn offset(date: &str, start: Timestamp, end: Timestamp) -> Option<SignedDuration
         return Some(SignedDuration::ZERO);
     }
     Some(SignedDuration::from_secs(start.duration_until(date).as_secs()))
+}
+
+/// Asks a database for its greeting, in the words of the engine that its URI names.
+///
+/// # Errors
+/// Why there was none, within some seconds.
+pub async fn ask_database(uri: &str) -> Result<(), String> {
+    match uri.strip_prefix("mongodb://") {
+        Some(_) => mongod::ask(uri).await,
+        None => ask_mysql(uri).await,
+    }
 }
 
 /// Asks a MySQL or MariaDB server for its greeting, and ends the conversation as a client would that is

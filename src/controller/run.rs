@@ -26,10 +26,13 @@ use super::{
     drill, instance,
     lease::Elector,
     metrics::{Reconciles, Resources},
-    queue, region, rule, server, service,
+    queue, region, rule, server, service, standby,
     watch::{Seen, Watched, watch},
 };
-use crate::api::{BackupSyncService, BucketReplicationRule, DatabaseInstance, RecoveryDrill, Region};
+use crate::api::{
+    BackupSyncService, BucketReplicationRule, DatabaseInstance, DisasterRecoveryInstance, RecoveryDrill,
+    Region,
+};
 
 /// A queue holds names; a watch that outruns the reconciles waits.
 const QUEUE: usize = 1024;
@@ -70,6 +73,7 @@ pub async fn run_with(mut config: Config, options: Options, stop: CancellationTo
         services: stores.services.clone(),
         rules: stores.rules.clone(),
         drills: stores.drills.clone(),
+        standbys: stores.standbys.clone(),
         regions: stores.regions.clone(),
     };
     registry.register_collector(Box::new(collector));
@@ -149,6 +153,7 @@ async fn require_definitions(client: &Client) -> Result<(), Error> {
         known::<BackupSyncService>(client).await,
         known::<BucketReplicationRule>(client).await,
         known::<RecoveryDrill>(client).await,
+        known::<DisasterRecoveryInstance>(client).await,
     ];
     let mut missing = Vec::new();
     for (name, error) in found {
@@ -178,6 +183,7 @@ struct Writers {
     services: Writer<BackupSyncService>,
     rules: Writer<BucketReplicationRule>,
     drills: Writer<RecoveryDrill>,
+    standbys: Writer<DisasterRecoveryInstance>,
     jobs: Writer<Job>,
     pods: Writer<Pod>,
     namespaces: Writer<PartialObjectMeta<Namespace>>,
@@ -189,6 +195,7 @@ fn stores() -> (Caches, Writers) {
     let (services, write_services) = reflector::store();
     let (rules, write_rules) = reflector::store();
     let (drills, write_drills) = reflector::store();
+    let (standbys, write_standbys) = reflector::store();
     let (jobs, write_jobs) = reflector::store();
     let (pods, write_pods) = reflector::store();
     let (namespaces, write_namespaces) = reflector::store();
@@ -198,11 +205,12 @@ fn stores() -> (Caches, Writers) {
         services: write_services,
         rules: write_rules,
         drills: write_drills,
+        standbys: write_standbys,
         jobs: write_jobs,
         pods: write_pods,
         namespaces: write_namespaces,
     };
-    (Caches { regions, instances, services, rules, drills, jobs, pods, namespaces }, writers)
+    (Caches { regions, instances, services, rules, drills, standbys, jobs, pods, namespaces }, writers)
 }
 
 fn apis<K>(client: &Client, options: &Options) -> Vec<Api<DeserializeGuard<K>>>
@@ -227,7 +235,8 @@ async fn lead(
     let (services, service_queue) = mpsc::channel(QUEUE);
     let (rules, rule_queue) = mpsc::channel(QUEUE);
     let (drills, drill_queue) = mpsc::channel(QUEUE);
-    let queues = Queues { regions, instances, services, rules, drills };
+    let (standbys, standby_queue) = mpsc::channel(QUEUE);
+    let queues = Queues { regions, instances, services, rules, drills, standbys };
     let context = Arc::new(Context::new(client, options, caches.clone(), queues, reconciles));
     let mut tasks = Tasks::new(stop.clone());
     spawn_watches(&mut tasks, &watches, writers, &context);
@@ -257,6 +266,9 @@ async fn lead(
     drives.spawn(queue::drive(caches.drills.clone(), drill_queue, shared(), |d, c| {
         drill::reconcile(d, c).boxed()
     }));
+    drives.spawn(queue::drive(caches.standbys.clone(), standby_queue, shared(), |s, c| {
+        standby::reconcile(s, c).boxed()
+    }));
     loop {
         tokio::select! {
             ended = drives.join_next() => match ended {
@@ -272,12 +284,13 @@ async fn lead(
 
 async fn all_listed(caches: &Caches) -> bool {
     let start = Instant::now();
-    let Caches { regions, instances, services, rules, drills, jobs, pods, namespaces } = caches;
+    let Caches { regions, instances, services, rules, drills, standbys, jobs, pods, namespaces } = caches;
     let listed = regions.wait_until_ready().await.is_ok()
         && instances.wait_until_ready().await.is_ok()
         && services.wait_until_ready().await.is_ok()
         && rules.wait_until_ready().await.is_ok()
         && drills.wait_until_ready().await.is_ok()
+        && standbys.wait_until_ready().await.is_ok()
         && jobs.wait_until_ready().await.is_ok()
         && pods.wait_until_ready().await.is_ok()
         && namespaces.wait_until_ready().await.is_ok();
@@ -311,7 +324,7 @@ impl Watches<'_> {
 fn spawn_watches(tasks: &mut Tasks, client: &Client, writers: Writers, context: &Arc<Context>) {
     let all = watcher::Config::default;
     let ours = || watcher::Config::default().labels(MANAGED);
-    let Writers { regions, instances, services, rules, drills, jobs, pods, namespaces } = writers;
+    let Writers { regions, instances, services, rules, drills, standbys, jobs, pods, namespaces } = writers;
     let options = &context.options;
     let mut watches = Watches { tasks, context };
     watches.spawn(vec![Api::all(client.clone())], all(), regions, changes::region_seen);
@@ -319,6 +332,7 @@ fn spawn_watches(tasks: &mut Tasks, client: &Client, writers: Writers, context: 
     watches.spawn(apis(client, options), all(), services, changes::service_seen);
     watches.spawn(apis(client, options), all(), rules, changes::rule_seen);
     watches.spawn(apis(client, options), all(), drills, changes::drill_seen);
+    watches.spawn(apis(client, options), all(), standbys, changes::standby_seen);
     watches.spawn(apis::<Job>(client, options), ours(), jobs, changes::child_seen);
     watches.spawn(apis::<Pod>(client, options), ours(), pods, changes::child_seen);
     watches.spawn(vec![Api::all(client.clone())], all(), namespaces, changes::namespace_seen);

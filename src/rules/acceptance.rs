@@ -3,7 +3,7 @@
 use kube::ResourceExt;
 
 use super::{
-    Claim, Place, instance_phase,
+    Claim, Place, StandbyClaim, instance_phase, not_a_standby,
     objection::{Objection, refused, waiting},
     regions::{regions_fit, unknown_region},
 };
@@ -19,6 +19,8 @@ pub struct Facts<'a> {
     pub target_region: Option<&'a Region>,
     /// Claims of all other services.
     pub others: &'a [Claim],
+    /// Copies that follow a master, which take no backups (`D04`).
+    pub standbys: &'a [StandbyClaim],
     /// True when the service was accepted before, for the source that it has now: what is checked once
     /// is not checked again.
     pub accepted_before: bool,
@@ -30,12 +32,13 @@ pub struct Facts<'a> {
 /// What keeps the service out.
 pub fn judge(facts: &Facts<'_>) -> Result<AcceptedSource, Objection> {
     let spec = &facts.service.spec;
-    let instance = facts.instance.ok_or_else(|| unknown_instance(facts.service))?;
+    let instance = facts.instance.ok_or_else(|| unknown_instance(facts))?;
     let source_region =
         facts.source_region.ok_or_else(|| unknown_region(&instance.spec.region, "of the instance"))?;
     let target_region =
         facts.target_region.ok_or_else(|| unknown_region(&spec.target.region, "of the target"))?;
     regions_fit(source_region, target_region, Offer::BackupSync)?;
+    not_a_standby(instance, facts.standbys, "it takes no backups")?;
     let source = source_of(instance, source_region)?;
     alone(facts)?;
     if !facts.accepted_before {
@@ -44,9 +47,21 @@ pub fn judge(facts: &Facts<'_>) -> Result<AcceptedSource, Objection> {
     Ok(source)
 }
 
-fn unknown_instance(service: &BackupSyncService) -> Objection {
-    let name = &service.spec.instance_ref.name;
-    let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
+fn unknown_instance(facts: &Facts<'_>) -> Objection {
+    let name = &facts.service.spec.instance_ref.name;
+    let namespace = facts.service.metadata.namespace.as_deref().unwrap_or_default();
+    let copy = facts.standbys.iter().find(|copy| copy.namespace == namespace && copy.name == *name);
+    if let Some(copy) = copy.filter(|copy| !copy.active) {
+        return waiting(
+            "StandbyInstance",
+            format!(
+                "{} follows {} and takes no backups; back up {}, or activate the copy (spec.state: Active) first",
+                copy.in_words(),
+                copy.master,
+                copy.master
+            ),
+        );
+    }
     waiting(
         "UnknownInstance",
         format!(

@@ -24,6 +24,7 @@ fn judge_one(
         source_region: regions.0,
         target_region: regions.1,
         others,
+        standbys: &[],
         accepted_before: false,
     })
 }
@@ -80,6 +81,7 @@ fn b05_a_new_service_waits_until_its_instance_runs_and_is_paid() {
             source_region: Some(&north),
             target_region: Some(&east),
             others: &[],
+            standbys: &[],
             accepted_before: true,
         });
         assert_eq!(verdict(&later).0, "Accepted", "checked once, at acceptance");

@@ -2,7 +2,7 @@
 
 use kube::ResourceExt;
 
-use super::{Claim, Place, instance_phase};
+use super::{Claim, Place, StandbyClaim, follows, instance_phase};
 use crate::api::{
     BackupSyncEligibility, BillingStanding, DatabaseInstance, InstancePhase, LocalReference, Offer, Region,
 };
@@ -13,6 +13,7 @@ pub fn eligibility(
     instance: &DatabaseInstance,
     region: Option<&Region>,
     claims: &[Claim],
+    standbys: &[StandbyClaim],
 ) -> BackupSyncEligibility {
     let no = |reason: &str, service_ref| BackupSyncEligibility {
         eligible: false,
@@ -30,6 +31,9 @@ pub fn eligibility(
         // A reference can't leave its namespace; a service elsewhere is told by the reason alone.
         let here = claim.namespace == namespace;
         return no("HasService", here.then(|| LocalReference { name: claim.name.clone() }));
+    }
+    if follows(instance, standbys).is_some() {
+        return no("StandbyInstance", None);
     }
     let Some(region) = region else { return no("UnknownRegion", None) };
     if !region.spec.services.contains(&Offer::BackupSync) {
@@ -63,7 +67,7 @@ mod tests {
             (without_backups(instance("orders", "")), Some(north), "NoBackups"),
         ];
         for (instance, region, reason) in cases {
-            let found = eligibility(&instance, region.as_ref(), &[]);
+            let found = eligibility(&instance, region.as_ref(), &[], &[]);
             assert_eq!((found.reason.as_str(), found.eligible), (reason, reason == "Eligible"));
         }
     }
@@ -73,10 +77,10 @@ mod tests {
         let (north, east) = (region("north", ""), region("east", ""));
         let orders = instance("orders", "");
         let claim = Claim::new(&service("copy", "orders", "east"), Some(&orders), Some(&north), Some(&east));
-        let found = eligibility(&orders, Some(&north), std::slice::from_ref(&claim));
+        let found = eligibility(&orders, Some(&north), std::slice::from_ref(&claim), &[]);
         assert_eq!((found.reason.as_str(), found.service_ref.unwrap().name.as_str()), ("HasService", "copy"));
         // The same backups under another name are not offered either.
         let twin = instance("orders-again", "");
-        assert_eq!(eligibility(&twin, Some(&north), &[claim]).reason, "HasService");
+        assert_eq!(eligibility(&twin, Some(&north), &[claim], &[]).reason, "HasService");
     }
 }

@@ -1,6 +1,8 @@
 //! Resources as users write them.
 
-use crate::api::{BackupSyncService, BucketReplicationRule, DatabaseInstance, Region};
+use crate::api::{
+    BackupSyncService, BucketReplicationRule, DatabaseInstance, DisasterRecoveryInstance, Region,
+};
 
 pub fn region(name: &str, more: &str) -> Region {
     read(&format!(
@@ -61,6 +63,22 @@ spec:
 ",
         end(source),
         end(target)
+    ))
+}
+
+/// A copy of a master, on servers that are there already.
+pub fn standby(name: &str, master: &str, more: &str) -> DisasterRecoveryInstance {
+    let region = if more.contains("region:") { "" } else { "region: east" };
+    read(&format!(
+        "apiVersion: farshore.dev/v1alpha1
+kind: DisasterRecoveryInstance
+metadata: {{name: {name}, namespace: shop, uid: uid-of-{name}, generation: 1, creationTimestamp: \"2026-11-20T08:00:00Z\"}}
+spec:
+  masterRef: {{name: {master}}}
+  target: {{existing: {{uri: \"mongodb://dr-0.east:27017/?replicaSet=dr\", credentials: {{secretRef: {{name: copy-account}}}}}}}}
+  {region}
+  {more}
+"
     ))
 }
 

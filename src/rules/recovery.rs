@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::objection::{Objection, refused, waiting};
+use super::{
+    StandbyClaim, not_a_standby,
+    objection::{Objection, refused, waiting},
+};
 use crate::api::{
     BackupFormat, BackupSyncService, DatabaseInstance, DatabaseServer, Engine,
     condition::{ACCEPTED, is_true},
@@ -21,8 +24,10 @@ pub fn judge_recovery(
     instance: &DatabaseInstance,
     service: Option<&BackupSyncService>,
     source: Option<&DatabaseInstance>,
+    standbys: &[StandbyClaim],
 ) -> Result<(), Objection> {
     let Some(bootstrap) = &instance.spec.bootstrap else { return Ok(()) };
+    not_a_standby(instance, standbys, "nothing is restored into it")?;
     let name = instance.name_any();
     let wanted = &bootstrap.recovery.service_ref.name;
     if name.len() > LONGEST_NAME || name.contains('.') {
@@ -185,7 +190,8 @@ spec:
             (Some(BackupFormat::WALG), Some("service copy copies WALG")),
         ] {
             source.spec.backups.as_mut().unwrap().format = format;
-            let told = judge_recovery(&instance, Some(&service), Some(&source)).map_err(|told| told.message);
+            let told =
+                judge_recovery(&instance, Some(&service), Some(&source), &[]).map_err(|told| told.message);
             assert_eq!(told.is_err(), words.is_some(), "{format:?}: {told:?}");
             assert!(words.is_none_or(|words| told.unwrap_err().contains(words)));
         }
@@ -201,7 +207,7 @@ spec:
         }]});
         service.status = Some(serde_json::from_value::<BackupSyncServiceStatus>(accepted).unwrap());
         let judged = |engine: &str, more: &str| {
-            judge_recovery(&restored(engine, more), Some(&service), None)
+            judge_recovery(&restored(engine, more), Some(&service), None, &[])
                 .map_err(|objection| objection.message)
         };
         let via = ", via: {operator: PerconaServerMongoDB, clusterRef: {name: sessions}}";
@@ -238,7 +244,7 @@ spec:
             (Some(BackupFormat::PBM), ", planOnly: true", false),
         ] {
             source.spec.backups.as_mut().unwrap().format = format;
-            let judged = judge_recovery(&restored("MongoDB", more), Some(&service), Some(&source));
+            let judged = judge_recovery(&restored("MongoDB", more), Some(&service), Some(&source), &[]);
             let told = judged.map_err(|objection| objection.message);
             assert_eq!(told.is_err(), refused, "{format:?} {more}: {told:?}");
             assert!(!refused || told.unwrap_err().contains("spec.bootstrap.recovery.via"));

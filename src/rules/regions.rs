@@ -37,6 +37,28 @@ pub(super) fn regions_fit(source: &Region, target: &Region, offer: Offer) -> Res
             ),
         ));
     }
+    zones_fit(source, target)?;
+    offered([source, target], offer)
+}
+
+/// Two different ones, of one kind of zone, both offering disaster recovery. An object store says nothing of where
+/// a region's databases run: two regions may have one.
+pub(super) fn regions_of_databases_fit(master: &Region, standby: &Region) -> Result<(), Objection> {
+    let (from, to) = (master.name_any(), standby.name_any());
+    if from == to {
+        return Err(refused(
+            "SameRegion",
+            format!(
+                "the master is in region {to} as well, and a copy there goes with it; create this instance anew with another spec.region"
+            ),
+        ));
+    }
+    zones_fit(master, standby)?;
+    offered([master, standby], Offer::DisasterRecovery)
+}
+
+fn zones_fit(source: &Region, target: &Region) -> Result<(), Objection> {
+    let (from, to) = (source.name_any(), target.name_any());
     if source.spec.zone != target.spec.zone {
         return Err(refused(
             "ZonesDiffer",
@@ -46,7 +68,11 @@ pub(super) fn regions_fit(source: &Region, target: &Region, offer: Offer) -> Res
             ),
         ));
     }
-    for region in [source, target] {
+    Ok(())
+}
+
+fn offered(regions: [&Region; 2], offer: Offer) -> Result<(), Objection> {
+    for region in regions {
         if !region.spec.services.contains(&offer) {
             return Err(refused(
                 "RegionNotOffered",

@@ -12,7 +12,7 @@ use crate::{
         events::Announcement,
         status::{Said, conditions},
     },
-    rules::{Claim, eligibility, instance_phase},
+    rules::{Claim, StandbyClaim, eligibility, instance_phase},
 };
 
 /// What was found.
@@ -21,12 +21,13 @@ pub struct Found {
     pub answer: Option<Result<(), String>>,
     pub region: Option<Region>,
     pub claims: Vec<Claim>,
+    pub standbys: Vec<StandbyClaim>,
 }
 
 /// Decides on an instance's status.
 #[must_use]
 pub fn decide(instance: &DatabaseInstance, found: &Found, now: Timestamp) -> DatabaseInstanceStatus {
-    let Found { answer, region, claims } = found;
+    let Found { answer, region, claims, standbys } = found;
     let old = instance.status.clone().unwrap_or_default();
     let phase = match answer {
         Some(Ok(())) => Some(InstancePhase::Running),
@@ -45,7 +46,7 @@ pub fn decide(instance: &DatabaseInstance, found: &Found, now: Timestamp) -> Dat
         last_run_request: None,
         conditions: conditions(&old.conditions, generation, now, said(instance, found, phase)),
     });
-    let backup_sync = eligibility(&next, region.as_ref(), claims);
+    let backup_sync = eligibility(&next, region.as_ref(), claims, standbys);
     next.status
         .map(|status| DatabaseInstanceStatus { backup_sync: Some(backup_sync), ..status })
         .unwrap_or_default()
@@ -133,7 +134,7 @@ spec:
             (asked, Some(Err("refused".to_owned())), Some(InstancePhase::Unreachable), "NotRunning", "False"),
         ];
         for (more, answer, phase, reason, ready) in cases {
-            let found = Found { answer, region: Some(north()), claims: Vec::new() };
+            let found = Found { answer, region: Some(north()), claims: Vec::new(), standbys: Vec::new() };
             let status = decide(&instance(more), &found, Timestamp::UNIX_EPOCH);
             assert_eq!(status.phase, phase);
             assert_eq!(status.observed_generation, Some(3));
@@ -148,7 +149,7 @@ spec:
         let refused = || Some(Err("connection refused".to_owned()));
         let mut told = Vec::new();
         for answer in [Some(Ok(())), refused(), refused(), Some(Ok(()))] {
-            let found = Found { answer, region: Some(north()), claims: Vec::new() };
+            let found = Found { answer, region: Some(north()), claims: Vec::new(), standbys: Vec::new() };
             let status = decide(&orders, &found, Timestamp::UNIX_EPOCH);
             told.push(change(&orders, &status));
             orders.status = Some(status);
@@ -162,7 +163,7 @@ spec:
 
     #[test]
     fn b04_an_unknown_region_is_named() {
-        let found = Found { answer: None, region: None, claims: Vec::new() };
+        let found = Found { answer: None, region: None, claims: Vec::new(), standbys: Vec::new() };
         let status = decide(&instance(""), &found, Timestamp::UNIX_EPOCH);
         assert_eq!(status.backup_sync.as_ref().unwrap().reason, "UnknownRegion");
         let told = change(&instance(""), &status).unwrap();

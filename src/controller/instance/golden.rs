@@ -143,6 +143,7 @@ fn b08_a_cluster_that_was_there_already_is_its_owners_once_it_is_restored() {
         delegate: None,
         words: None,
         terminating: false,
+        standbys: Vec::new(),
         last_run: None,
     };
     let recovery =

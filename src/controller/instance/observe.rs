@@ -19,6 +19,7 @@ use crate::{
         jobs::{JobView, PodView, Words, uid_key},
         work::seen::{jobs, words},
     },
+    rules::StandbyClaim,
 };
 
 /// What was found.
@@ -42,6 +43,8 @@ pub struct Observed {
     /// The kubelet's, scheduler's or Job controller's own words on why no pod works.
     pub words: Option<Words>,
     pub terminating: bool,
+    /// Copies that follow a master, which nothing is restored into.
+    pub standbys: Vec<StandbyClaim>,
     /// Id of the last run that was started here.
     pub last_run: Option<String>,
 }
@@ -82,6 +85,7 @@ pub async fn observe(instance: &DatabaseInstance, context: &Context) -> Result<O
         delegate,
         words,
         terminating: context.is_terminating(&namespace),
+        standbys: context.standby_claims(),
         last_run: context.last_run(&uid_of(instance)),
     })
 }

@@ -140,7 +140,8 @@ impl Case<'_> {
         }
         let service = self.observed.service.as_ref();
         // Checked before it begins. A service that is deleted meanwhile waits for what is restored from its copy.
-        let judged = judge_recovery(self.instance, service, self.observed.source.as_ref());
+        let judged =
+            judge_recovery(self.instance, service, self.observed.source.as_ref(), &self.observed.standbys);
         if let Some(objection) = judged.err().filter(|_| !self.is_restoring()) {
             decision.end = self.active();
             return Ok(self.kept_out(&objection));

@@ -237,7 +237,8 @@ fn next_job(
         jobs: &observed.jobs,
         last_cycle: None,
         last_run: observed.last_run.as_deref(),
-        regions,
+        regions: Some(regions),
+        urgent: None,
         blocked,
     };
     next(rule, &need, options, now).map(Some)

@@ -165,7 +165,8 @@ fn next_job(
         jobs: &observed.syncs,
         last_cycle: last_cycle(service),
         last_run: observed.last_run.as_deref(),
-        regions,
+        regions: Some(regions),
+        urgent: None,
         blocked,
     };
     next(service, &need, options, now).map(Some)

@@ -58,6 +58,7 @@ pub fn standing(service: &BackupSyncService, observed: &Observed, context: &Cont
             source_region: observed.source_region.as_ref(),
             target_region: observed.target_region.as_ref(),
             others: &context.claims(),
+            standbys: &context.standby_claims(),
             accepted_before: false,
         })
     });

@@ -22,7 +22,7 @@ use super::{
     receiver::{self, Wanted},
 };
 use crate::{
-    api::{PURGE_FINALIZER, Served},
+    api::{DatabaseInstance, PURGE_FINALIZER, Served},
     controller::{
         Context, Error, FIELD_MANAGER,
         context::{uid_of, unless_gone},
@@ -39,6 +39,8 @@ pub enum Own {
     Service(Box<Service>),
     /// Nobody reaches a throw-away instance.
     Closed(Box<NetworkPolicy>),
+    /// An instance that users may refer to. It has no owner: it is theirs.
+    Instance(Box<DatabaseInstance>),
     /// A resource of another operator.
     Foreign(Box<(ApiResource, DynamicObject)>),
 }
@@ -52,6 +54,7 @@ impl Own {
             Self::Server(server) => post::<StatefulSet>(server, context).await,
             Self::Service(service) => post::<Service>(service, context).await,
             Self::Closed(policy) => post::<NetworkPolicy>(policy, context).await,
+            Self::Instance(instance) => post::<DatabaseInstance>(instance, context).await,
         }
         .map(|_| true)
     }

@@ -39,7 +39,10 @@ pub struct Need<'a> {
     pub last_cycle: Option<Timestamp>,
     /// Id of the last run that was started here.
     pub last_run: Option<&'a str>,
-    pub regions: (&'a Region, &'a Region),
+    /// Those whose outages it waits out.
+    pub regions: Option<(&'a Region, &'a Region)>,
+    /// Something that can't wait for a back-off to end: each text starts one Job at once.
+    pub urgent: Option<&'a str>,
     /// No Job shall be started now.
     pub blocked: bool,
 }
@@ -58,8 +61,8 @@ pub struct Next {
 pub fn next<K: Served>(owner: &K, need: &Need<'_>, options: &Options, now: Timestamp) -> Result<Next, Error> {
     let written = write(owner, need.task, need.work)?;
     let uid = uid_of(owner);
-    let request = request::pending(owner);
-    let (source, target) = need.regions;
+    let request = need.urgent.map(ToOwned::to_owned).or_else(|| request::pending(owner));
+    let healed = need.regions.and_then(|(source, target)| healed(source).max(healed(target)));
     let wish = Wish {
         uid: &uid,
         task: &written.work,
@@ -68,7 +71,7 @@ pub fn next<K: Served>(owner: &K, need: &Need<'_>, options: &Options, now: Times
         jobs: need.jobs,
         last_cycle: need.last_cycle,
         request: request.as_deref(),
-        healed: healed(source).max(healed(target)),
+        healed,
         created: owner.creation_timestamp().map_or(now, |time| time.0),
     };
     let Plan { start, end, look } = plan(&wish, &options.timing, now);

@@ -4,14 +4,18 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::{
     api::condition::{
-        ACCEPTED, DELETION_HELD, IN_SYNC, MIGRATED, PURGE_BLOCKED, READY, WINDOW_CONTIGUOUS, WITHIN_RPO, find,
+        ACCEPTED, DELETION_HELD, FENCED, IN_SYNC, MIGRATED, PURGE_BLOCKED, READY, SEEDED, WINDOW_CONTIGUOUS,
+        WITHIN_RPO, find,
     },
     controller::events::Announcement,
 };
 
 /// Reasons of `Ready` that are no news: every resource begins with them, they pass by themselves, or another
 /// condition tells.
-const QUIET: [&str; 10] = [
+const QUIET: [&str; 13] = [
+    "Seeding",
+    "Activating",
+    "Active",
     "FirstSync",
     "Migrating",
     "OtherRegion",
@@ -61,6 +65,11 @@ fn change(before: Option<&Condition>, now: &Condition, all: &[Condition]) -> Opt
         (WINDOW_CONTIGUOUS, "True") if turned && was_bad => {
             Some(Announcement::normal("WindowWhole", message))
         }
+        (SEEDED, "True") if turned => Some(Announcement::normal("Seeded", message)),
+        (FENCED, "False") if news && now.reason == "NotFenced" => {
+            Some(Announcement::warning("NotFenced", message))
+        }
+        (FENCED, "True") if turned && was_bad => Some(Announcement::normal("Fenced", message)),
         (MIGRATED, "True") if turned => Some(Announcement::normal("Migrated", message)),
         (IN_SYNC, "False") if news => Some(Announcement::warning(&now.reason, message)),
         (IN_SYNC, "True") if turned && was_bad => Some(Announcement::normal("InSync", message)),
