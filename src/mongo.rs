@@ -2,11 +2,12 @@
 //!
 //! [`archive`] reads what mongodump writes; [`oplog`] reads entries and makes of them, transaction by
 //! transaction, [`Change`]s that may be applied again and again; [`diff`] says what an update does to a
-//! document; [`schema`] keeps collections and their indexes, which are built when all data is there.
+//! document; [`batch`] what many do, and how that is written; [`schema`] keeps collections and their indexes, which are built when all data is there.
 //!
 //! The oplog is MongoDB's own business: an entry that is not known here is an error, never left out.
 
 pub mod archive;
+pub mod batch;
 pub mod diff;
 pub mod oplog;
 pub mod schema;

@@ -10,11 +10,17 @@
 pub mod agent;
 pub mod error;
 pub mod feed;
+pub mod journal;
+pub mod lease;
 pub mod servers;
+pub mod state;
+pub mod target;
+pub mod window;
 
 use std::{path::PathBuf, time::Duration};
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -106,7 +112,7 @@ pub struct SeedProgress {
 }
 
 /// A moment of the master.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moment {
     /// Its cluster time.
     pub place: Place,
@@ -195,7 +201,7 @@ pub struct Member {
 }
 
 /// What was done since the first copy began.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Changes that were applied.
     pub changes: u64,
@@ -220,7 +226,7 @@ pub struct Activation {
 }
 
 /// The steps of an activation, in their order. Each may be repeated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Step {
     /// The master is kept from writing, and its last changes are applied.
     Draining,
@@ -233,7 +239,7 @@ pub enum Step {
 }
 
 /// What an activation cost.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
     pub activated_at: Timestamp,
     /// From the first step to the last one.

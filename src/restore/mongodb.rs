@@ -6,7 +6,6 @@
 //!
 //! Accounts and roles (`admin`, `config`, `local`) are not restored: they are the new instance's own.
 
-mod batch;
 pub mod fresh;
 mod target;
 
@@ -16,7 +15,7 @@ use jiff::Timestamp;
 use mongodb::bson::{Document, RawDocumentBuf};
 use tokio::sync::mpsc;
 
-use self::{batch::Batch, target::Target};
+use self::target::Target;
 use super::{Error, Origin, Plan, PlannedBase, PlannedLog, Reached, Result, Step, error::AtStep};
 use crate::{
     backup::catalog::{Object, Position, decode, walg_mongo::slice_end},

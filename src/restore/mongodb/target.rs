@@ -8,14 +8,12 @@ use mongodb::{
 };
 use tokio::sync::mpsc;
 
-use super::{
-    Part, Settings,
-    batch::{Batch, Outcome},
-};
+use super::{Part, Settings};
 use crate::{
     mongo::{
         Define, Namespace,
         archive::{Collection, Kind},
+        batch::{self, Batch, Outcome, Write},
         schema::Schema,
     },
     restore::{Error, Result},
@@ -24,8 +22,7 @@ use crate::{
 const NAMESPACE_NOT_FOUND: i32 = 26;
 const INDEX_NOT_FOUND: i32 = 27;
 const NAMESPACE_EXISTS: i32 = 48;
-/// A message holds 48 MB and 100,000 changes; documents are up to 16 MB.
-const MESSAGE: usize = 16 << 20;
+/// Of a command.
 const WRITES: usize = 1000;
 
 pub(super) struct Target {
@@ -108,11 +105,11 @@ impl Target {
             let wanted = batch.wanted(&namespace);
             if namespace.collection == "system.views" {
                 let known = wanted.iter().filter_map(|id| self.schema.view(id.as_str()?)).collect();
-                self.keep_views(batch.outcomes(&namespace, known)?);
+                self.keep_views(outcomes(batch, &namespace, known)?);
                 continue;
             }
             let known = self.find(&namespace, wanted).await?;
-            self.write_outcomes(&namespace, batch.outcomes(&namespace, known)?).await?;
+            self.write_outcomes(&namespace, outcomes(batch, &namespace, known)?).await?;
         }
         Ok(())
     }
@@ -138,42 +135,19 @@ impl Target {
     }
 
     async fn write_outcomes(&self, namespace: &Namespace, outcomes: Vec<Outcome>) -> Result<()> {
-        let (mut puts, mut removals, mut size) = (Vec::new(), Vec::new(), 0);
-        for outcome in outcomes {
-            match outcome {
-                Outcome::Put { id, document } => {
-                    size += length(&document);
-                    puts.push(doc! {"q": {"_id": {"$eq": id}}, "u": document, "upsert": true});
-                }
-                Outcome::Remove { id } => removals.push(doc! {"q": {"_id": {"$eq": id}}, "limit": 1}),
-            }
-            if size >= MESSAGE || puts.len() >= WRITES {
-                self.bulk(namespace, ("update", "updates"), std::mem::take(&mut puts)).await?;
-                size = 0;
-            }
-        }
-        self.bulk(namespace, ("update", "updates"), puts).await?;
-        for page in removals.chunks(WRITES) {
-            self.bulk(namespace, ("delete", "deletes"), page.to_vec()).await?;
+        let unusable = |error: crate::mongo::Error| Error::Unusable(format!("{namespace}: {error}"));
+        let writes: Result<Vec<Write>, _> = outcomes.into_iter().map(Write::new).collect();
+        let (puts, removals) = writes.map_err(unusable)?.into_iter().partition(Write::is_put);
+        for page in [puts, removals].into_iter().flat_map(|writes| batch::pages(writes, WRITES)) {
+            let command = batch::command(&namespace.collection, &page, false, &doc! {}).map_err(unusable)?;
+            self.bulk(namespace, command).await?;
         }
         Ok(())
     }
 
-    async fn bulk(
-        &self,
-        namespace: &Namespace,
-        (command, list): (&str, &str),
-        writes: Vec<Document>,
-    ) -> Result<()> {
-        if writes.is_empty() {
-            return Ok(());
-        }
-        let mut request = doc! {command: &namespace.collection, list: writes, "ordered": false};
-        if command == "update" {
-            request.insert("bypassDocumentValidation", true);
-        }
+    async fn bulk(&self, namespace: &Namespace, command: RawDocumentBuf) -> Result<()> {
         let what = format!("writing to {namespace}");
-        let reply = self.client.database(&namespace.database).run_command(request).await;
+        let reply = self.client.database(&namespace.database).run_raw_command(command).await;
         let reply = reply.map_err(failed(what.clone()))?;
         match reply.get_array("writeErrors").ok().and_then(|errors| errors.first()) {
             Some(error) => Err(Error::Unusable(format!("the new instance: {what}: {error}"))),
@@ -240,7 +214,14 @@ impl Target {
     }
 }
 
-fn length(document: &Document) -> usize {
-    let mut bytes = Vec::new();
-    document.to_writer(&mut bytes).map_or(0, |()| bytes.len())
+/// What becomes of the documents of a collection, all of which must be there.
+fn outcomes(batch: &mut Batch, namespace: &Namespace, known: Vec<Document>) -> Result<Vec<Outcome>> {
+    let all = batch.outcomes(namespace, known).map_err(|error| Error::Unusable(error.to_string()))?;
+    match all.missing.first() {
+        Some(id) => {
+            let cause = "the oplog updates it, and neither it nor the dump has it";
+            Err(Error::Unusable(format!("{namespace}, _id {id}: {cause}")))
+        }
+        None => Ok(all.outcomes),
+    }
 }

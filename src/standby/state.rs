@@ -1,0 +1,389 @@
+//! How far a target is, and who may write to it: one document in the target itself, written by a majority.
+//!
+//! Each change of it is one `findAndModify` that only the holder's epoch lets through, and renews the holder's lease.
+
+mod claim;
+pub mod record;
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use mongodb::{
+    Client,
+    bson::{self, Bson, DateTime, Document, doc},
+};
+use tokio::sync::watch;
+
+use self::claim::Claim;
+pub use self::record::{Activating, Drained, Phase, Record, Start};
+use super::{
+    Error, Result, Session, Side, Step,
+    error::failed,
+    feed::Position,
+    lease::{COMMAND, Lease, RENEW_EACH},
+    target::{RECORDS, Target, code, limits, within},
+};
+use crate::mongo::{Namespace, Place};
+
+const COLLECTION: &str = "state";
+const ID: &str = "standby";
+const DUPLICATE: i32 = 11_000;
+/// How often one looks that waits for a target.
+const LOOK_EACH: Duration = Duration::from_millis(200);
+
+/// A target that is held. It is shared by reference: each of its moves is one change of the document.
+#[derive(Debug)]
+pub struct State {
+    target: Target,
+    owner: String,
+    run: String,
+    epoch: i64,
+    record: watch::Sender<Record>,
+}
+
+/// What came of wanting a target.
+#[derive(Debug)]
+pub enum Claimed {
+    /// It is ours until we let go of it. `anew`: [`State::empty`] comes first.
+    Held { state: Box<State>, anew: bool },
+    /// This owner has activated it: it is not written to any more.
+    Sealed(Box<Record>),
+}
+
+/// What a move of the checkpoint writes down.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
+    pub window: i64,
+    pub parts: i64,
+    /// `None`: the window is not through.
+    pub position: Option<Position>,
+    pub counts: super::Counts,
+    pub noted: Option<Vec<u8>>,
+}
+
+/// Waits until the target is free, and takes it; a later run than the holder's is let in by it at once.
+///
+/// # Errors
+/// [`Error::Refused`] for a target that is another owner's, was activated for another, or holds what Farshore didn't
+/// make; [`Error::Superseded`] where a later run has it.
+pub async fn claim(client: &Client, session: &Session) -> Result<Claimed> {
+    loop {
+        let (record, now) = look(client).await?;
+        let foreign = if record.is_none() { databases(client).await? } else { Vec::new() };
+        let taken = match claim::decide(record.as_ref(), &foreign, session, now) {
+            Claim::Refuse(error) => return Err(error),
+            Claim::Sealed => {
+                let Some(record) = record else { continue };
+                return Ok(Claimed::Sealed(Box::new(record)));
+            }
+            Claim::New => take_new(client, session, now).await?.map(|taken| (taken, false)),
+            Claim::Take { anew } => take(client, session, record.as_ref()).await?.map(|taken| (taken, anew)),
+            Claim::Wait { wish } => {
+                if wish {
+                    let set = doc! {"successor": literal(&session.run)};
+                    modify(client, seen(record.as_ref()), set, false).await?;
+                }
+                None
+            }
+        };
+        if let Some(((record, asked), anew)) = taken {
+            let state = Box::new(State::new(client, session, record, asked));
+            tracing::info!(epoch = state.epoch, run = state.run, phase = ?state.record().phase, "holds the target");
+            return Ok(Claimed::Held { state, anew });
+        }
+        tokio::time::sleep(LOOK_EACH).await;
+    }
+}
+
+/// Why a target that was activated is not written to.
+#[must_use]
+pub fn sealed(record: &Record) -> Error {
+    claim::sealed(record)
+}
+
+/// What is written of a target, and its clock.
+async fn look(client: &Client) -> Result<(Option<Record>, DateTime)> {
+    let what = "reading farshore.state";
+    let records = client.database(RECORDS);
+    let find =
+        doc! {"find": COLLECTION, "filter": {"_id": ID}, "limit": 1, "readConcern": {"level": "majority"}};
+    let found = within(COMMAND, records.run_command(find)).await.map_err(failed(Side::Target, what))?;
+    let hello = client.database("admin");
+    let hello = within(COMMAND, hello.run_command(doc! {"hello": 1})).await;
+    let hello = hello.map_err(failed(Side::Target, "asking for its time"))?;
+    let now = hello.get_datetime("localTime").copied();
+    let now = now.map_err(|_| Error::Broken("the target tells no time".to_owned()))?;
+    let cursor = found.get_document("cursor").ok();
+    let first = cursor.and_then(|cursor| cursor.get_array("firstBatch").ok()?.first()?.as_document());
+    Ok((first.cloned().map(parse).transpose()?, now))
+}
+
+fn parse(document: Document) -> Result<Record> {
+    bson::deserialize_from_document(document).map_err(|error| Error::Refused {
+        side: Some(Side::Target),
+        reason: "TargetTaken",
+        message: format!(
+            "farshore.state of the target can't be read ({error}): a later version wrote it, or something else did; run that version, or name another replica set"
+        ),
+    })
+}
+
+/// Databases that are neither the server's own nor ours.
+async fn databases(client: &Client) -> Result<Vec<String>> {
+    let names = within(COMMAND, client.list_database_names()).await;
+    let mut names = names.map_err(failed(Side::Target, "listing its databases"))?;
+    names.retain(|name| name != RECORDS && !Namespace::new(name, "").is_internal());
+    Ok(names)
+}
+
+/// A value as it is, within a pipeline.
+fn literal(value: impl Into<Bson>) -> Document {
+    doc! {"$literal": value.into()}
+}
+
+/// The document just as it was seen.
+fn seen(record: Option<&Record>) -> Document {
+    let (epoch, revision) = record.map_or((0, 0), |record| (record.epoch, record.revision));
+    doc! {"_id": ID, "epoch": epoch, "revision": revision}
+}
+
+/// Changes the document where it is as `query` says. `None`: it isn't.
+async fn modify(client: &Client, query: Document, mut set: Document, upsert: bool) -> Result<Option<Record>> {
+    if !upsert {
+        set.insert("revision", doc! {"$add": ["$revision", 1_i64]});
+    }
+    let mut command = doc! {
+        "findAndModify": COLLECTION, "query": query, "update": [{"$set": set}], "upsert": upsert, "new": true,
+    };
+    command.extend(limits());
+    let records = client.database(RECORDS);
+    let answer = match within(COMMAND, records.run_command(command)).await {
+        Err(error) if upsert && code(&error) == Some(DUPLICATE) => return Ok(None),
+        answer => answer.map_err(failed(Side::Target, "writing farshore.state"))?,
+    };
+    if let Ok(error) = answer.get_document("writeConcernError") {
+        return Err(Error::Broken(format!(
+            "farshore.state of the target is not confirmed by most members: {error}"
+        )));
+    }
+    answer.get_document("value").ok().cloned().map(parse).transpose()
+}
+
+type Taken = Option<(Record, Instant)>;
+
+async fn take_new(client: &Client, session: &Session, now: DateTime) -> Result<Taken> {
+    let asked = Instant::now();
+    let record = Record::new(&session.owner, &session.run, now);
+    let document = bson::serialize_to_document(&record);
+    let document = document.map_err(|error| Error::Broken(format!("a record of the target: {error}")))?;
+    let mut set: Document =
+        document.into_iter().map(|(field, value)| (field, Bson::Document(literal(value)))).collect();
+    set.insert("renewed_at", "$$NOW");
+    // Whoever was first has an epoch: then this finds nothing, and can't be inserted either.
+    let taken = modify(client, doc! {"_id": ID, "epoch": {"$exists": false}}, set, true).await?;
+    Ok(taken.map(|record| (record, asked)))
+}
+
+async fn take(client: &Client, session: &Session, record: Option<&Record>) -> Result<Taken> {
+    let asked = Instant::now();
+    let set = doc! {
+        "epoch": {"$add": ["$epoch", 1_i64]},
+        "run": literal(&session.run),
+        "held": true,
+        "renewed_at": "$$NOW",
+        "successor": literal(Bson::Null),
+    };
+    let taken = modify(client, seen(record), set, false).await?;
+    Ok(taken.map(|record| (record, asked)))
+}
+
+impl State {
+    fn new(client: &Client, session: &Session, record: Record, asked: Instant) -> Self {
+        Self {
+            target: Target::new(client.clone(), Lease::new(asked)),
+            owner: session.owner.clone(),
+            run: session.run.clone(),
+            epoch: record.epoch,
+            record: watch::Sender::new(record),
+        }
+    }
+
+    /// For writing to it, as long as it is held.
+    #[must_use]
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// What was written last.
+    #[must_use]
+    pub fn record(&self) -> Record {
+        self.record.borrow().clone()
+    }
+
+    /// Renews the lease. True: a later run wants the target; end what is begun, and [`let go`](Self::let_go).
+    ///
+    /// # Errors
+    /// [`Error::Superseded`] where another run has it; [`Error::Server`] where it doesn't answer.
+    pub async fn renew(&self) -> Result<bool> {
+        let record = self.change(Document::new()).await?;
+        Ok(record.successor.is_some_and(|successor| successor > self.run))
+    }
+
+    /// Renews the lease for as long as nobody else wants the target, and it answers: run it beside everything else.
+    /// A renewal that fails is tried again while the lease lasts.
+    ///
+    /// # Errors
+    /// [`Error::Superseded`] where another run has it; [`Error::Server`] where it no longer answers.
+    pub async fn keep(&self) -> Result<()> {
+        loop {
+            match self.renew().await {
+                Ok(true) => return Ok(()),
+                Err(error @ Error::Superseded(_)) => return Err(error),
+                Err(error) if self.target.lease().check().is_err() => return Err(error),
+                Err(error) => tracing::warn!(%error, "the lease could not be renewed"),
+                Ok(false) => {}
+            }
+            tokio::time::sleep(RENEW_EACH).await;
+        }
+    }
+
+    /// The first copy begins here.
+    ///
+    /// # Errors
+    /// As [`renew`](Self::renew).
+    pub async fn begin(&self, start: &Start) -> Result<()> {
+        let set = doc! {
+            "phase": value(&Phase::Seeding)?, "start": value(start)?, "position": value(&start.position)?,
+            "window": 0_i64, "parts": 0_i64,
+        };
+        self.change(set).await.map(drop)
+    }
+
+    /// Everything is copied; the copy is consistent once every change up to `consistent_at` is applied.
+    ///
+    /// # Errors
+    /// As [`renew`](Self::renew).
+    pub async fn copied(&self, consistent_at: Place) -> Result<()> {
+        let set = doc! {"phase": value(&Phase::CatchingUp)?, "consistent_at": value(&consistent_at)?};
+        self.change(set).await.map(drop)
+    }
+
+    /// The copy is consistent, and all its indexes are built.
+    ///
+    /// # Errors
+    /// As [`renew`](Self::renew).
+    pub async fn follow(&self, now: Timestamp) -> Result<()> {
+        let set = doc! {"phase": value(&Phase::Following)?, "seeded_at": value(&now)?};
+        self.change(set).await.map(drop)
+    }
+
+    /// Moves the checkpoint.
+    ///
+    /// # Errors
+    /// As [`renew`](Self::renew).
+    pub async fn checkpoint(&self, checkpoint: &Checkpoint) -> Result<()> {
+        let mut set = doc! {
+            "window": checkpoint.window, "parts": checkpoint.parts, "counts": value(&checkpoint.counts)?,
+        };
+        if let Some(position) = &checkpoint.position {
+            set.insert("position", value(position)?);
+        }
+        if let Some(noted) = &checkpoint.noted {
+            let noted = bson::Binary { subtype: bson::spec::BinarySubtype::Generic, bytes: noted.clone() };
+            set.insert("noted", literal(noted));
+        }
+        self.change(set).await.map(drop)
+    }
+
+    /// Nothing happened at the master up to here. Only between windows.
+    ///
+    /// # Errors
+    /// As [`renew`](Self::renew).
+    pub async fn idle(&self, position: &Position) -> Result<()> {
+        self.change(doc! {"position": value(position)?}).await.map(drop)
+    }
+
+    /// Writes an activation down, before its step is begun.
+    ///
+    /// # Errors
+    /// As [`renew`](Self::renew).
+    pub async fn activate(&self, activating: &Activating) -> Result<()> {
+        let phase = if activating.step == Step::Active { Phase::Active } else { Phase::Activating };
+        let set = doc! {"phase": value(&phase)?, "activation": value(activating)?};
+        self.change(set).await.map(drop)
+    }
+
+    /// Lets go of the target: the next run may have it at once. Only when nothing is being written any more.
+    ///
+    /// # Errors
+    /// As [`renew`](Self::renew).
+    pub async fn let_go(&self) -> Result<()> {
+        self.target.lease().end();
+        self.change(doc! {"held": false}).await.map(drop)
+    }
+
+    /// Removes all that was copied, so that a copy can be made anew; may be repeated.
+    ///
+    /// # Errors
+    /// As [`renew`](Self::renew); [`Error::Refused`] for a target that is being activated.
+    pub async fn empty(&self) -> Result<()> {
+        let record = self.record();
+        if record.phase >= Phase::Activating {
+            return Err(sealed(&record));
+        }
+        self.change(doc! {"phase": value(&Phase::Emptying)?, "activation": literal(Bson::Null)}).await?;
+        for name in databases(self.target.client()).await? {
+            tracing::info!(name, "is dropped: the copy is made anew");
+            self.target.write(&name, doc! {"dropDatabase": 1}, &format!("dropping database {name}")).await?;
+        }
+        for collection in [super::journal::COLLECTION, "seed"] {
+            let what = format!("dropping {RECORDS}.{collection}");
+            match self.target.write(RECORDS, doc! {"drop": collection}, &what).await {
+                Err(error) if super::target::refusal(&error) != Some(26) => return Err(error),
+                _ => {}
+            }
+        }
+        let now = value(&record::time(look(self.target.client()).await?.1))?;
+        let (nothing, counts) = (literal(Bson::Null), value(&super::Counts::default())?);
+        let set = doc! {
+            "phase": value(&Phase::Empty)?, "began_at": now, "start": nothing.clone(), "position": nothing.clone(),
+            "consistent_at": nothing.clone(), "seeded_at": nothing.clone(), "noted": nothing,
+            "window": 0_i64, "parts": 0_i64, "counts": counts,
+        };
+        self.change(set).await.map(drop)
+    }
+
+    /// One move, which renews the lease as well.
+    async fn change(&self, mut set: Document) -> Result<Record> {
+        let asked = Instant::now();
+        set.insert("renewed_at", "$$NOW");
+        let query = doc! {"_id": ID, "owner": &self.owner, "run": &self.run, "epoch": self.epoch};
+        match modify(self.target.client(), query, set, false).await? {
+            Some(record) => {
+                self.target.lease().renew(asked);
+                self.record.send_if_modified(|known| {
+                    // Answers may overtake one another.
+                    let newer = record.revision > known.revision;
+                    if newer {
+                        known.clone_from(&record);
+                    }
+                    newer
+                });
+                Ok(record)
+            }
+            None => {
+                self.target.lease().end();
+                Err(Error::Superseded(format!(
+                    "the target is no longer held by run {} (epoch {}): another run has taken it over",
+                    self.run, self.epoch
+                )))
+            }
+        }
+    }
+}
+
+/// Something of ours as a value within a pipeline.
+fn value<T: serde::Serialize>(of: &T) -> Result<Document> {
+    let value = bson::serialize_to_bson(of);
+    Ok(literal(value.map_err(|error| Error::Broken(format!("a record of the target: {error}")))?))
+}
