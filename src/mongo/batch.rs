@@ -184,7 +184,7 @@ impl Write {
                 if document.keys().any(|name| name.starts_with('$')) {
                     let pipeline = doc! {"u": [{"$replaceWith": {"$literal": document}}], "upsert": true};
                     let pipeline = RawDocumentBuf::try_from(&pipeline).map_err(failed)?;
-                    for field in pipeline.iter() {
+                    for field in &pipeline {
                         let (name, value) = field.map_err(failed)?;
                         statement.append(name, value);
                     }
@@ -234,12 +234,11 @@ pub fn command(collection: &str, page: &[Write], ordered: bool, bears: &Document
     let failed = |error: mongodb::bson::error::Error| Error::Damaged(format!("{collection}: {error}"));
     let mut writes = RawArrayBuf::new();
     for write in page {
-        match &write.statement {
-            Some(statement) => writes.push(statement.as_ref()),
-            None => {
-                let removal = doc! {"q": {"_id": {"$eq": &write.id}}, "limit": 1};
-                writes.push(RawDocumentBuf::try_from(&removal).map_err(failed)?);
-            }
+        if let Some(statement) = &write.statement {
+            writes.push(statement.as_ref());
+        } else {
+            let removal = doc! {"q": {"_id": {"$eq": &write.id}}, "limit": 1};
+            writes.push(RawDocumentBuf::try_from(&removal).map_err(failed)?);
         }
     }
     let mut command = RawDocumentBuf::new();
@@ -254,7 +253,7 @@ pub fn command(collection: &str, page: &[Write], ordered: bool, bears: &Document
     }
     command.append(cstr!("ordered"), ordered);
     let bears = RawDocumentBuf::try_from(bears).map_err(failed)?;
-    for field in bears.iter() {
+    for field in &bears {
         let (name, value) = field.map_err(failed)?;
         command.append(name, value);
     }

@@ -358,27 +358,23 @@ impl State {
         let asked = Instant::now();
         set.insert("renewed_at", "$$NOW");
         let query = doc! {"_id": ID, "owner": &self.owner, "run": &self.run, "epoch": self.epoch};
-        match modify(self.target.client(), query, set, false).await? {
-            Some(record) => {
-                self.target.lease().renew(asked);
-                self.record.send_if_modified(|known| {
-                    // Answers may overtake one another.
-                    let newer = record.revision > known.revision;
-                    if newer {
-                        known.clone_from(&record);
-                    }
-                    newer
-                });
-                Ok(record)
+        let Some(record) = modify(self.target.client(), query, set, false).await? else {
+            self.target.lease().end();
+            return Err(Error::Superseded(format!(
+                "the target is no longer held by run {} (epoch {}): another run has taken it over",
+                self.run, self.epoch
+            )));
+        };
+        self.target.lease().renew(asked);
+        self.record.send_if_modified(|known| {
+            // Answers may overtake one another.
+            let newer = record.revision > known.revision;
+            if newer {
+                known.clone_from(&record);
             }
-            None => {
-                self.target.lease().end();
-                Err(Error::Superseded(format!(
-                    "the target is no longer held by run {} (epoch {}): another run has taken it over",
-                    self.run, self.epoch
-                )))
-            }
-        }
+            newer
+        });
+        Ok(record)
     }
 }
 

@@ -89,13 +89,11 @@ pub(super) async fn within<T>(
     longest: Duration,
     asked: impl IntoFuture<Output = Result<T, ServerError>>,
 ) -> Result<T, ServerError> {
-    match tokio::time::timeout(longest, asked.into_future()).await {
-        Ok(answer) => answer,
-        Err(_) => {
-            let message = format!("no answer within {} s", longest.as_secs());
-            Err(io::Error::new(io::ErrorKind::TimedOut, message).into())
-        }
-    }
+    let Ok(answer) = tokio::time::timeout(longest, asked.into_future()).await else {
+        let message = format!("no answer within {} s", longest.as_secs());
+        return Err(io::Error::new(io::ErrorKind::TimedOut, message).into());
+    };
+    answer
 }
 
 fn confirmed(answer: Document, what: &str) -> Result<Document> {
