@@ -12,6 +12,7 @@ pub mod error;
 pub mod feed;
 pub mod journal;
 pub mod lease;
+pub mod seed;
 pub mod servers;
 pub mod state;
 pub mod target;

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use mongodb::bson::{Bson, Document, Timestamp};
 
-use super::{Change, Define, Error, Namespace, Place, Result, diff::Update};
+use super::{Change, Define, Error, Namespace, Place, Result, diff::Update, size_of};
 
 /// Follows an oplog up to a moment.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub struct Replay {
     until: u32,
     seen: Place,
     /// Operations of transactions that are not committed yet.
-    open: HashMap<Vec<u8>, Vec<Document>>,
+    open: HashMap<Vec<u8>, Open>,
     over: bool,
     /// Transactions (single changes among them) that were given out.
     pub transactions: u64,
@@ -27,7 +27,22 @@ pub struct Replay {
     pub last: Option<Place>,
 }
 
+/// A transaction that is not committed yet.
+#[derive(Debug)]
+struct Open {
+    began: Place,
+    operations: Vec<Document>,
+    /// About their size as BSON.
+    size: usize,
+}
+
 impl Replay {
+    /// A replay of everything that comes after `from`, without an end.
+    #[must_use]
+    pub fn following(from: Place) -> Self {
+        Self::new(from, u32::MAX)
+    }
+
     /// A replay of what comes after `from`, up to the end of the second `until`.
     #[must_use]
     pub fn new(from: Place, until: u32) -> Self {
@@ -45,6 +60,18 @@ impl Replay {
     #[must_use]
     pub fn seen(&self) -> Place {
         self.seen
+    }
+
+    /// The first entry of the oldest transaction that is not committed yet: who goes on later must begin to read there.
+    #[must_use]
+    pub fn oldest_open(&self) -> Option<Place> {
+        self.open.values().map(|open| open.began).min()
+    }
+
+    /// About how many bytes of transactions are held that are not committed yet.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.open.values().map(|open| open.size).sum()
     }
 
     /// Takes the next entry, in the order of the log; entries may come again where slices overlap. Answers
@@ -80,14 +107,11 @@ impl Replay {
         let key = transaction(&entry);
         match (command, name.as_str(), key) {
             (true, "applyOps", Some(key)) => self.part(&entry, key, wanted, changes),
-            (true, "commitTransaction", Some(key)) => {
-                let operations = self.open.remove(&key);
-                match operations {
-                    Some(operations) if wanted => all(operations, changes),
-                    None if wanted => Err(headless(&entry)),
-                    _ => Ok(()),
-                }
-            }
+            (true, "commitTransaction", Some(key)) => match self.open.remove(&key) {
+                Some(open) if wanted => all(open.operations, changes),
+                None if wanted => Err(headless(&entry)),
+                _ => Ok(()),
+            },
             (true, "abortTransaction", Some(key)) => {
                 self.open.remove(&key);
                 Ok(())
@@ -107,15 +131,18 @@ impl Replay {
     ) -> Result<()> {
         let o = entry.get_document("o").map_err(|error| Error::Damaged(error.to_string()))?;
         let flag = |name: &str| matches!(o.get(name), Some(Bson::Boolean(true)));
-        let mut operations = self.open.remove(&key).unwrap_or_default();
-        if wanted && operations.is_empty() && has_previous(entry) {
+        let open = self.open.remove(&key);
+        if wanted && open.is_none() && has_previous(entry) {
             return Err(headless(entry));
         }
-        operations.extend(operations_of(o)?);
+        let mut open = open.unwrap_or_else(|| Open { began: self.seen, operations: Vec::new(), size: 0 });
+        open.operations.extend(operations_of(o)?);
         if flag("partialTxn") || flag("prepare") {
-            self.open.insert(key, operations);
+            open.size += size_of(o);
+            self.open.insert(key, open);
             return Ok(());
         }
+        let operations = open.operations;
         let count = o.get("count").and_then(number);
         if wanted && count.is_some_and(|count| count != operations.len() as u64) {
             return Err(headless(entry));

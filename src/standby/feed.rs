@@ -1,12 +1,13 @@
 //! What the master does, in its own order.
 //!
-//! [`stream`] hears it by a change stream. Both begin with [`here`], or go on from a
+//! [`stream`] hears it by a change stream, [`oplog`] from the oplog itself. Both begin [`here`], or go on from a
 //! [`Position`] that was given out.
 
 mod cursor;
 mod event;
 mod gap;
 mod groups;
+pub mod oplog;
 pub mod stream;
 mod token;
 
@@ -15,8 +16,8 @@ use jiff::Timestamp;
 use mongodb::{Client, bson::Document};
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Result, Side, servers::facts};
-use crate::mongo::{Change, Define, Place};
+use super::{Result, Side, servers::facts};
+use crate::mongo::{Change, Define, Namespace, Place};
 
 /// The database with our own records, on a target; nothing of it is followed.
 pub const OURS: &str = "farshore";
@@ -28,7 +29,8 @@ pub struct Position {
     pub place: Place,
     /// The master's wall clock then, as far as an event told it.
     pub wall: Option<Timestamp>,
-    /// The resume token of a change stream; `None` for a feed that goes by `place`.
+    /// The resume token of a change stream; of the oplog, where its oldest open transaction began. `None`: `place` is
+    /// all that is needed.
     pub token: Option<Document>,
 }
 
@@ -83,9 +85,14 @@ impl Kind {
 ///
 /// # Errors
 /// [`Error::Server`](super::Error::Server); [`Error::Refused`](super::Error::Refused) with `NotAReplicaSet`.
-pub async fn here(client: &Client) -> Result<Position> {
-    let (place, wall) = facts::majority_of(client, Side::Master).await?;
-    Ok(Position { place, wall, token: None })
+pub async fn here(client: &Client, kind: Kind) -> Result<Position> {
+    match kind {
+        Kind::ChangeStream => {
+            let (place, wall) = facts::majority_of(client, Side::Master).await?;
+            Ok(Position { place, wall, token: None })
+        }
+        Kind::Oplog => oplog::here(client).await,
+    }
 }
 
 /// Opens a feed of what comes after a position.
@@ -97,10 +104,7 @@ pub async fn here(client: &Client) -> Result<Position> {
 pub async fn open(client: &Client, from: &Position, kind: Kind) -> Result<Box<dyn Feed>> {
     match kind {
         Kind::ChangeStream => Ok(Box::new(stream::ChangeStream::open(client, from).await?)),
-        Kind::Oplog => {
-            let message = "the master's oplog can't be followed yet: upgrade it to 6.0 or later".to_owned();
-            Err(Error::Refused { side: Some(Side::Master), reason: "NotSupported", message })
-        }
+        Kind::Oplog => Ok(Box::new(oplog::OplogTail::open(client, from).await?)),
     }
 }
 
@@ -109,7 +113,11 @@ fn is_followed(change: &Change) -> bool {
     let database = match change {
         Change::Put { namespace, .. }
         | Change::Update { namespace, .. }
-        | Change::Remove { namespace, .. } => &namespace.database,
+        | Change::Remove { namespace, .. } => {
+            let Namespace { database, collection } = namespace;
+            let own = collection.starts_with("system.") && collection != "system.views";
+            return is_copied(database) && !own;
+        }
         Change::Define(define) => match define {
             Define::Create { namespace, .. }
             | Define::Drop { namespace }

@@ -24,15 +24,20 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 /// Codes of servers.
 pub(super) mod code {
     pub const UNAUTHORIZED: i32 = 13;
+    pub const NAMESPACE_NOT_FOUND: i32 = 26;
+    pub const CURSOR_NOT_FOUND: i32 = 43;
+    pub const NAMESPACE_EXISTS: i32 = 48;
     pub const UNKNOWN_COMMAND: i32 = 59;
     /// A server that is in no replica set has been asked about it.
     pub const NO_REPLICATION: i32 = 76;
     pub const NOT_YET_INITIALIZED: i32 = 94;
     pub const CAPPED_POSITION_LOST: i32 = 136;
+    pub const PLAN_KILLED: i32 = 175;
     pub const INVALID_RESUME_TOKEN: i32 = 260;
     pub const CHANGE_STREAM_FATAL: i32 = 280;
     pub const HISTORY_LOST: i32 = 286;
     pub const TOO_LARGE: i32 = 10334;
+    pub const DUPLICATE_KEY: i32 = 11000;
     pub const UNKNOWN_STAGE: i32 = 40324;
 }
 

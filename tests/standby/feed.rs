@@ -62,7 +62,7 @@ async fn d01_what_happens_to_documents_is_heard_in_order() {
     let master = Secantus::start().await;
     let orders = orders(&master);
     orders.insert_one(doc! {"_id": 0}).await.unwrap();
-    let here = feed::here(&client(&master).await).await.unwrap();
+    let here = feed::here(&client(&master).await, Kind::ChangeStream).await.unwrap();
     orders.insert_one(doc! {"_id": 1, "n": {"a": 1, "b": 2}, "list": [1, 2, 3]}).await.unwrap();
     let change = doc! {"$set": {"n.a": 5, "list.1": 9}, "$unset": {"n.b": 1}};
     orders.update_one(doc! {"_id": 1}, change).await.unwrap();
@@ -98,7 +98,7 @@ async fn d01_a_feed_goes_on_from_where_it_was() {
     let master = Secantus::start().await;
     let orders = orders(&master);
     orders.insert_one(doc! {"_id": -1}).await.unwrap();
-    let mut from = feed::here(&client(&master).await).await.unwrap();
+    let mut from = feed::here(&client(&master).await, Kind::ChangeStream).await.unwrap();
     orders.insert_many((0..50).map(|id| doc! {"_id": id})).await.unwrap();
     let mut seen = Vec::new();
     while seen.len() < 50 {
@@ -115,7 +115,7 @@ async fn d09_a_transaction_is_heard_as_a_whole_and_an_aborted_one_never() {
     let master = Secantus::start().await;
     let orders = orders(&master);
     orders.insert_one(doc! {"_id": 0}).await.unwrap();
-    let here = feed::here(&client(&master).await).await.unwrap();
+    let here = feed::here(&client(&master).await, Kind::ChangeStream).await.unwrap();
     let mut session = master.client.start_session().await.unwrap();
     for (first, commit) in [(100, true), (1000, false), (2000, true)] {
         session.start_transaction().await.unwrap();
@@ -140,7 +140,7 @@ async fn d08_a_quiet_master_is_heard_to_be_quiet_each_second() {
     let master = Secantus::start().await;
     orders(&master).insert_one(doc! {"_id": 0}).await.unwrap();
     let client = client(&master).await;
-    let here = feed::here(&client).await.unwrap();
+    let here = feed::here(&client, Kind::ChangeStream).await.unwrap();
     let mut feed = open(&master, &here).await;
     let mut last = here.place;
     for _ in 0..4 {
@@ -163,7 +163,7 @@ async fn d08_a_quiet_master_is_heard_to_be_quiet_each_second() {
 async fn d01_collections_and_indexes_are_heard() {
     let master = Secantus::start().await;
     orders(&master).insert_one(doc! {"_id": 0}).await.unwrap();
-    let here = feed::here(&client(&master).await).await.unwrap();
+    let here = feed::here(&client(&master).await, Kind::ChangeStream).await.unwrap();
     let shop = master.client.database("shop");
     let run = async |command: Document| shop.run_command(command).await.unwrap();
     run(doc! {"create": "logs", "capped": true, "size": 4096}).await;
@@ -221,7 +221,7 @@ async fn d09_what_the_oplog_lost_is_a_gap_and_never_skipped() {
     let orders = orders(&master);
     orders.insert_one(doc! {"_id": 0}).await.unwrap();
     let client = client(&master).await;
-    let here = feed::here(&client).await.unwrap();
+    let here = feed::here(&client, Kind::ChangeStream).await.unwrap();
     orders.insert_one(doc! {"_id": 1}).await.unwrap();
     let mut feed = open(&master, &here).await;
     let by_token = groups(&mut *feed, 1).await.remove(0).position;
@@ -248,7 +248,7 @@ async fn d09_a_master_that_went_back_is_refused() {
     let master = Secantus::start().await;
     orders(&master).insert_one(doc! {"_id": 0}).await.unwrap();
     let client = client(&master).await;
-    let mut later = feed::here(&client).await.unwrap();
+    let mut later = feed::here(&client, Kind::ChangeStream).await.unwrap();
     later.place.seconds += 1000;
     let error = feed::open(&client, &later, Kind::ChangeStream).await.map(drop).unwrap_err();
     assert_eq!(error.reason(), "MasterDiverged");
@@ -261,7 +261,7 @@ async fn d09_a_master_that_is_gone_is_noticed_and_heard_again() {
     let orders = orders(&master);
     orders.insert_one(doc! {"_id": 0}).await.unwrap();
     let client = client(&master).await;
-    let mut from = feed::here(&client).await.unwrap();
+    let mut from = feed::here(&client, Kind::ChangeStream).await.unwrap();
     orders.insert_one(doc! {"_id": 1}).await.unwrap();
     let mut feed = open(&master, &from).await;
     let heard = groups(&mut *feed, 1).await;
@@ -304,7 +304,7 @@ async fn d06_an_account_without_a_role_is_told_which_one() {
     orders(&master).insert_one(doc! {"_id": 0}).await.unwrap();
     let user = doc! {"createUser": "copy", "pwd": "pass", "roles": [{"role": "read", "db": "other"}]};
     master.client.database("admin").run_command(user).await.unwrap();
-    let here = feed::here(&client(&master).await).await.unwrap();
+    let here = feed::here(&client(&master).await, Kind::ChangeStream).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("username"), "copy").unwrap();
     std::fs::write(folder.path().join("password"), "pass").unwrap();
@@ -316,4 +316,58 @@ async fn d06_an_account_without_a_role_is_told_which_one() {
     assert!(error.to_string().contains("readAnyDatabase"), "{error}");
     let facts = servers::facts::facts(&client, Side::Master).await.unwrap();
     assert!(facts.denied.iter().any(|(_, role)| role.contains("local")), "{:?}", facts.denied);
+}
+
+#[tokio::test]
+async fn d01_the_oplog_itself_is_heard_in_order_and_goes_on_where_it_was() {
+    let mut master = Secantus::start().await;
+    let orders = orders(&master);
+    orders.insert_one(doc! {"_id": 0}).await.unwrap();
+    let client = client(&master).await;
+    let here = feed::here(&client, Kind::Oplog).await.unwrap();
+    orders.insert_many((1..20).map(|id| doc! {"_id": id})).await.unwrap();
+    orders.delete_one(doc! {"_id": 5}).await.unwrap();
+    let shop = master.client.database("shop");
+    shop.run_command(doc! {"create": "logs", "capped": true, "size": 4096}).await.unwrap();
+    let index = doc! {"key": {"n": 1}, "name": "n_1"};
+    shop.run_command(doc! {"createIndexes": "orders", "indexes": [index]}).await.unwrap();
+    shop.run_command(doc! {"drop": "logs"}).await.unwrap();
+    let mut feed = feed::open(&client, &here, Kind::Oplog).await.unwrap();
+    let mut heard = groups(&mut *feed, 23).await;
+    orders.insert_one(doc! {"_id": 100}).await.unwrap();
+    heard.extend(groups(&mut *feed, 1).await);
+    assert!(heard.windows(2).all(|pair| pair[0].position.place <= pair[1].position.place));
+    let ids = ids(&heard);
+    assert_eq!(&ids[..20], &(1..20).chain([5]).map(Bson::Int32).collect::<Vec<_>>()[..]);
+    let defined = |index: usize| ids[index].as_str().unwrap().split_once(' ').unwrap().0.to_owned();
+    assert_eq!([defined(20), defined(21), defined(22)], ["Create", "CreateIndexes", "Drop"]);
+    assert_eq!(ids[23], Bson::Int32(100));
+    // A quiet oplog is heard to be quiet, and goes on after the master was gone.
+    let Heard::Idle(idle) = feed.next().await.unwrap() else { panic!("nothing happened") };
+    assert!(idle.place >= heard[23].position.place);
+    master.kill();
+    while let Ok(heard) = feed.next().await {
+        assert!(matches!(heard, Heard::Idle(_)), "{heard:?}");
+    }
+    master.restart().await;
+    orders.insert_one(doc! {"_id": 101}).await.unwrap();
+    let mut feed = feed::open(&client, &heard[23].position, Kind::Oplog).await.unwrap();
+    assert_eq!(self::ids(&groups(&mut *feed, 1).await), [Bson::Int32(101)]);
+}
+
+#[tokio::test]
+async fn d09_an_oplog_that_lost_entries_is_a_gap() {
+    let master = Secantus::with(&["--oplog-max-entries", "100"]).await;
+    let orders = orders(&master);
+    orders.insert_one(doc! {"_id": 0}).await.unwrap();
+    let client = client(&master).await;
+    let here = feed::here(&client, Kind::Oplog).await.unwrap();
+    let (begin, mut id) = (Instant::now(), 1);
+    while servers::facts::window(&client, Side::Master).await.unwrap().unwrap().first <= here.place {
+        assert!(begin.elapsed() < PATIENCE, "the oplog keeps everything");
+        orders.insert_many((id..id + 200).map(|id| doc! {"_id": id})).await.unwrap();
+        id += 200;
+    }
+    let error = feed::open(&client, &here, Kind::Oplog).await.map(drop).unwrap_err();
+    assert!(matches!(error, Error::Gap(_)), "{error:?}");
 }

@@ -6,3 +6,4 @@ mod feed;
 #[allow(dead_code, reason = "not every test needs all of it")]
 #[path = "../support/secantus.rs"]
 mod secantus;
+mod seed;

@@ -6,16 +6,16 @@
 //! So a transaction is given out as a whole or not at all, and a position is never ahead of a change.
 
 use jiff::Timestamp;
-use mongodb::bson::{Bson, Document};
+use mongodb::bson::Document;
 
 use super::{Group, Heard, Position, event::Event};
 use crate::{
-    mongo::{Change, Error as Unsupported, Place, diff::Update},
+    mongo::{Change, Error as Unsupported, Place, diff::Update, size_of, size_of_value},
     standby::{Result, servers::preflight::lost},
 };
 
 /// A transaction is applied as a whole, and held in memory for it: so many bytes, as BSON.
-const TRANSACTION: usize = 128 << 20;
+pub(super) const TRANSACTION: usize = 128 << 20;
 
 /// Puts events together.
 #[derive(Debug)]
@@ -149,20 +149,6 @@ pub(super) fn size(change: &Change) -> usize {
         Change::Remove { .. } | Change::Define(_) => 0,
     }
     .saturating_add(64)
-}
-
-fn size_of(document: &Document) -> usize {
-    document.iter().map(|(name, value)| name.len() + 2 + size_of_value(value)).sum()
-}
-
-fn size_of_value(value: &Bson) -> usize {
-    match value {
-        Bson::String(text) | Bson::Symbol(text) | Bson::JavaScriptCode(text) => text.len() + 5,
-        Bson::Array(values) => values.iter().map(|value| 4 + size_of_value(value)).sum(),
-        Bson::Document(document) => 5 + size_of(document),
-        Bson::Binary(binary) => binary.bytes.len() + 5,
-        _ => 8,
-    }
 }
 
 #[cfg(test)]
