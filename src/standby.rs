@@ -8,6 +8,7 @@
 //! at any moment leaves a target from which the next one goes on; two runs never write at a time.
 
 pub mod agent;
+pub mod apply;
 pub mod error;
 pub mod feed;
 pub mod journal;

@@ -169,11 +169,17 @@ pub struct Write {
 }
 
 impl Write {
+    /// The document is removed.
+    #[must_use]
+    pub fn removal(id: Bson) -> Self {
+        Self { id, statement: None }
+    }
+
     /// # Errors
     /// [`Error::Damaged`] for a document that can't be written.
     pub fn new(outcome: Outcome) -> Result<Self> {
         match outcome {
-            Outcome::Remove { id } => Ok(Self { id, statement: None }),
+            Outcome::Remove { id } => Ok(Self::removal(id)),
             Outcome::Put { id, document } => {
                 let failed = |error: mongodb::bson::error::Error| {
                     Error::Damaged(format!("the document with _id {id} can't be written: {error}"))

@@ -30,6 +30,11 @@ impl Schema {
         }
     }
 
+    /// The indexes that are noted.
+    pub fn indexes(&self) -> impl Iterator<Item = (&Namespace, &Document)> {
+        self.indexes.iter().flat_map(|(namespace, of)| of.values().map(move |index| (namespace, index)))
+    }
+
     /// Notes a view.
     pub fn add_view(&mut self, namespace: Namespace, options: Document) {
         self.views.insert(namespace, options);
@@ -128,7 +133,8 @@ impl Schema {
 }
 
 /// An index as a server of today takes it.
-fn cleaned(index: &Document) -> Document {
+#[must_use]
+pub fn cleaned(index: &Document) -> Document {
     let mut index = index.clone();
     for old in ["ns", "background", "dropDups"] {
         index.remove(old);

@@ -22,6 +22,7 @@ use crate::{
     mongo::{
         self, Change, Namespace, Place,
         archive::{Archive, Collection, Item},
+        batch::Batch,
         oplog::Replay,
         slice::Slice,
     },

@@ -5,7 +5,10 @@
 mod claim;
 pub mod record;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use mongodb::{
@@ -45,7 +48,7 @@ pub struct State {
 #[derive(Debug)]
 pub enum Claimed {
     /// It is ours until we let go of it. `anew`: [`State::empty`] comes first.
-    Held { state: Box<State>, anew: bool },
+    Held { state: Arc<State>, anew: bool },
     /// This owner has activated it: it is not written to any more.
     Sealed(Box<Record>),
 }
@@ -87,7 +90,7 @@ pub async fn claim(client: &Client, session: &Session) -> Result<Claimed> {
             }
         };
         if let Some(((record, asked), anew)) = taken {
-            let state = Box::new(State::new(client, session, record, asked));
+            let state = Arc::new(State::new(client, session, record, asked));
             tracing::info!(epoch = state.epoch, run = state.run, phase = ?state.record().phase, "holds the target");
             return Ok(Claimed::Held { state, anew });
         }
@@ -289,10 +292,17 @@ impl State {
             set.insert("position", value(position)?);
         }
         if let Some(noted) = &checkpoint.noted {
-            let noted = bson::Binary { subtype: bson::spec::BinarySubtype::Generic, bytes: noted.clone() };
-            set.insert("noted", literal(noted));
+            set.insert("noted", noted_value(Some(noted.clone())));
         }
         self.change(set).await.map(drop)
+    }
+
+    /// Keeps what the applying has to know until the copy is consistent.
+    ///
+    /// # Errors
+    /// As [`renew`](Self::renew).
+    pub async fn note(&self, noted: Option<Vec<u8>>) -> Result<()> {
+        self.change(doc! {"noted": noted_value(noted)}).await.map(drop)
     }
 
     /// Nothing happened at the master up to here. Only between windows.
@@ -376,6 +386,11 @@ impl State {
         });
         Ok(record)
     }
+}
+
+fn noted_value(noted: Option<Vec<u8>>) -> Document {
+    let binary = |bytes| bson::Binary { subtype: bson::spec::BinarySubtype::Generic, bytes };
+    literal(noted.map(binary))
 }
 
 /// Something of ours as a value within a pipeline.
