@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod apply;
 mod feed;
 #[allow(dead_code, reason = "not every test needs all of it")]
 #[path = "../support/secantus.rs"]
 mod secantus;
 mod seed;
+mod state;

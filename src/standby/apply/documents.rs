@@ -1,6 +1,6 @@
 //! Changes of documents.
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream::FuturesUnordered};
 use mongodb::bson::{Bson, Document, doc};
 
 use super::{Applier, LANES, by_key, find};
@@ -56,16 +56,15 @@ impl Applier {
             let known = find(client, Side::Target, &namespace, &ids).await?;
             Ok::<_, Error>((namespace, known))
         });
-        let found: Vec<_> = stream::iter(found).buffer_unordered(LANES).try_collect().await?;
-        let (mut all, mut refetched) = (Vec::new(), 0);
-        for (namespace, known) in found {
+        let (mut writes_of, mut refetched) = (Vec::new(), 0);
+        for (namespace, known) in all(found).await? {
             let mut of = batch.outcomes(&namespace, known)?;
             refetched += u64::try_from(of.missing.len()).unwrap_or(u64::MAX);
             of.outcomes.extend(self.anew(&namespace, of.missing).await?);
             let writes: Result<Vec<Write>, _> = of.outcomes.into_iter().map(Write::new).collect();
-            all.push((namespace, writes?));
+            writes_of.push((namespace, writes?));
         }
-        Ok((all, refetched))
+        Ok((writes_of, refetched))
     }
 
     /// Documents that should be there, as the master has them now.
@@ -129,8 +128,28 @@ async fn write_pages(target: &Target, writes: Vec<Writes>) -> Result<Vec<Writes>
         let waiting = write_page(target, &namespace, page).await?;
         Ok::<_, Error>((namespace, waiting))
     });
-    let waiting: Vec<Writes> = stream::iter(written).buffer_unordered(LANES).try_collect().await?;
-    Ok(merged(waiting))
+    Ok(merged(all(written).await?))
+}
+
+/// Does some at a time. After an error nothing is begun any more, and what was begun is waited for: when this is over,
+/// nothing is under way.
+async fn all<T>(work: impl Iterator<Item = impl Future<Output = Result<T>>>) -> Result<Vec<T>> {
+    let (mut work, mut running) = (work.fuse(), FuturesUnordered::new());
+    let (mut done, mut failed) = (Vec::new(), None);
+    loop {
+        while failed.is_none() && running.len() < LANES {
+            match work.next() {
+                Some(next) => running.push(next),
+                None => break,
+            }
+        }
+        match running.next().await {
+            Some(Ok(one)) => done.push(one),
+            Some(Err(error)) => failed = failed.or(Some(error)),
+            None => break,
+        }
+    }
+    failed.map_or(Ok(done), Err)
 }
 
 fn merged(writes: Vec<Writes>) -> Vec<Writes> {
