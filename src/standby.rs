@@ -7,10 +7,12 @@
 //! The target is the truth: what is not written there, by a majority, has not happened. A run that is killed
 //! at any moment leaves a target from which the next one goes on; two runs never write at a time.
 
+pub mod activation;
 pub mod agent;
 pub mod apply;
 pub mod error;
 pub mod feed;
+pub mod fence;
 pub mod journal;
 pub mod lease;
 pub mod seed;

@@ -50,6 +50,19 @@ pub async fn connect(endpoint: &Endpoint, side: Side) -> Result<Client> {
     Client::with_options(options).map_err(|error| address(side, &error))
 }
 
+/// A client for one member of a replica set, whatever it is: `host:port`, as the set names it.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn connect_directly(endpoint: &Endpoint, side: Side, member: &str) -> Result<Client> {
+    let mut options = options(endpoint, side).await?;
+    options.hosts = vec![member.parse().map_err(|error| address(side, &error))?];
+    options.direct_connection = Some(true);
+    options.repl_set_name = None;
+    options.srv_max_hosts = None;
+    Client::with_options(options).map_err(|error| address(side, &error))
+}
+
 /// What a client is made with.
 async fn options(endpoint: &Endpoint, side: Side) -> Result<ClientOptions> {
     let mut options = ClientOptions::parse(&endpoint.uri).await.map_err(|error| address(side, &error))?;

@@ -6,7 +6,10 @@ mod claim;
 pub mod record;
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -15,7 +18,7 @@ use mongodb::{
     Client,
     bson::{self, Bson, DateTime, Document, doc},
 };
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use self::claim::Claim;
 pub use self::record::{Activating, Drained, Phase, Record, Start};
@@ -24,7 +27,8 @@ use super::{
     error::failed,
     feed::Position,
     lease::{COMMAND, Lease, RENEW_EACH},
-    target::{RECORDS, Target, code, limits, within},
+    servers::{code_of, code_of_answer},
+    target::{RECORDS, Target, limits, within},
 };
 use crate::mongo::{Namespace, Place};
 
@@ -40,7 +44,9 @@ pub struct State {
     target: Target,
     owner: String,
     run: String,
-    epoch: i64,
+    epoch: AtomicI64,
+    /// One at a time changes the document.
+    moves: Semaphore,
     record: watch::Sender<Record>,
 }
 
@@ -91,7 +97,7 @@ pub async fn claim(client: &Client, session: &Session) -> Result<Claimed> {
         };
         if let Some(((record, asked), anew)) = taken {
             let state = Arc::new(State::new(client, session, record, asked));
-            tracing::info!(epoch = state.epoch, run = state.run, phase = ?state.record().phase, "holds the target");
+            tracing::info!(epoch = state.epoch(), run = state.run, phase = ?state.record().phase, "holds the target");
             return Ok(Claimed::Held { state, anew });
         }
         tokio::time::sleep(LOOK_EACH).await;
@@ -161,7 +167,7 @@ async fn modify(client: &Client, query: Document, mut set: Document, upsert: boo
     command.extend(limits());
     let records = client.database(RECORDS);
     let answer = match within(COMMAND, records.run_command(command)).await {
-        Err(error) if upsert && code(&error) == Some(DUPLICATE) => return Ok(None),
+        Err(error) if upsert && code_of_answer(&error) == Some(DUPLICATE) => return Ok(None),
         answer => answer.map_err(failed(Side::Target, "writing farshore.state"))?,
     };
     if let Ok(error) = answer.get_document("writeConcernError") {
@@ -206,7 +212,8 @@ impl State {
             target: Target::new(client.clone(), Lease::new(asked)),
             owner: session.owner.clone(),
             run: session.run.clone(),
-            epoch: record.epoch,
+            epoch: AtomicI64::new(record.epoch),
+            moves: Semaphore::new(1),
             record: watch::Sender::new(record),
         }
     }
@@ -323,6 +330,18 @@ impl State {
         self.change(set).await.map(drop)
     }
 
+    /// Goes to a new epoch: whatever else believes to hold the target is refused from now on.
+    ///
+    /// # Errors
+    /// As [`renew`](Self::renew).
+    pub async fn seal(&self) -> Result<()> {
+        self.change(doc! {"epoch": {"$add": ["$epoch", 1_i64]}}).await.map(drop)
+    }
+
+    fn epoch(&self) -> i64 {
+        self.epoch.load(Ordering::SeqCst)
+    }
+
     /// Lets go of the target: the next run may have it at once. Only when nothing is being written any more.
     ///
     /// # Errors
@@ -349,7 +368,7 @@ impl State {
         for collection in [super::journal::COLLECTION, "seed"] {
             let what = format!("dropping {RECORDS}.{collection}");
             match self.target.write(RECORDS, doc! {"drop": collection}, &what).await {
-                Err(error) if super::target::refusal(&error) != Some(26) => return Err(error),
+                Err(error) if code_of(&error) != Some(26) => return Err(error),
                 _ => {}
             }
         }
@@ -365,25 +384,20 @@ impl State {
 
     /// One move, which renews the lease as well.
     async fn change(&self, mut set: Document) -> Result<Record> {
-        let asked = Instant::now();
+        let _turn = self.moves.acquire().await.map_err(|error| Error::Broken(error.to_string()))?;
+        let (asked, epoch) = (Instant::now(), self.epoch());
         set.insert("renewed_at", "$$NOW");
-        let query = doc! {"_id": ID, "owner": &self.owner, "run": &self.run, "epoch": self.epoch};
+        let query = doc! {"_id": ID, "owner": &self.owner, "run": &self.run, "epoch": epoch};
         let Some(record) = modify(self.target.client(), query, set, false).await? else {
             self.target.lease().end();
             return Err(Error::Superseded(format!(
-                "the target is no longer held by run {} (epoch {}): another run has taken it over",
-                self.run, self.epoch
+                "the target is no longer held by run {} (epoch {epoch}): another run has taken it over",
+                self.run
             )));
         };
         self.target.lease().renew(asked);
-        self.record.send_if_modified(|known| {
-            // Answers may overtake one another.
-            let newer = record.revision > known.revision;
-            if newer {
-                known.clone_from(&record);
-            }
-            newer
-        });
+        self.epoch.store(record.epoch, Ordering::SeqCst);
+        self.record.send_replace(record.clone());
         Ok(record)
     }
 }

@@ -5,7 +5,7 @@ use std::{future::IntoFuture, io, time::Duration};
 use mongodb::{
     Client,
     bson::{Document, RawDocumentBuf, doc},
-    error::{Error as ServerError, ErrorKind},
+    error::Error as ServerError,
 };
 
 use super::{
@@ -104,23 +104,5 @@ fn confirmed(answer: Document, what: &str) -> Result<Document> {
             Err(failed(Side::Target, what)(source))
         }
         Err(_) => Ok(answer),
-    }
-}
-
-/// The code of a command that was refused.
-#[must_use]
-pub fn code(error: &ServerError) -> Option<i32> {
-    match *error.kind {
-        ErrorKind::Command(ref refused) => Some(refused.code),
-        _ => None,
-    }
-}
-
-/// The code of a command that a server refused.
-#[must_use]
-pub fn refusal(error: &Error) -> Option<i32> {
-    match error {
-        Error::Server { source, .. } => code(source),
-        _ => None,
     }
 }

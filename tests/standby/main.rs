@@ -4,6 +4,7 @@
 
 mod apply;
 mod feed;
+mod fence;
 #[allow(dead_code, reason = "not every test needs all of it")]
 #[path = "../support/secantus.rs"]
 mod secantus;

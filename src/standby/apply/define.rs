@@ -9,12 +9,7 @@ use mongodb::bson::{Bson, Document, doc};
 use super::Applier;
 use crate::{
     mongo::{Change, Define, Namespace, schema::cleaned},
-    standby::{
-        Error, Result, Side,
-        error::failed,
-        lease::COMMAND,
-        target::{refusal, within},
-    },
+    standby::{Error, Result, Side, error::failed, lease::COMMAND, servers::code_of, target::within},
 };
 
 const NAMESPACE_NOT_FOUND: i32 = 26;
@@ -102,7 +97,7 @@ impl Applier {
         command.remove("uuid");
         command.remove("idIndex");
         match self.run(&namespace.database, command, &[]).await {
-            Err(error) if refusal(&error) == Some(NAMESPACE_EXISTS) => {
+            Err(error) if code_of(&error) == Some(NAMESPACE_EXISTS) => {
                 self.is_the_same(&namespace, &options, error).await?;
             }
             answer => answer?,
@@ -193,7 +188,7 @@ impl Applier {
         for (database, command) in self.noted.commands() {
             let words = words(&database, &command);
             match self.build(&database, command, &[NAMESPACE_NOT_FOUND, INDEX_NOT_FOUND]).await {
-                Err(error) if refusal(&error) == Some(DUPLICATE) => {
+                Err(error) if code_of(&error) == Some(DUPLICATE) => {
                     return Err(Error::Refused {
                         side: Some(Side::Target),
                         reason: "IndexRefused",
@@ -230,7 +225,7 @@ fn was_so(answer: Result<Document>, words: &str, expected: &[i32]) -> Result<()>
             Some(error) => Err(Error::Broken(format!("{words}: {error}"))),
             None => Ok(()),
         },
-        Err(error) => match refusal(&error) {
+        Err(error) => match code_of(&error) {
             Some(code) if expected.contains(&code) => {
                 tracing::info!(words, code, "was so already");
                 Ok(())

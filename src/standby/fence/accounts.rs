@@ -1,0 +1,335 @@
+//! Accounts that may only read.
+//!
+//! What an account is to have once the target is a server of its own is kept in `farshore.accounts`, written before
+//! the account is reduced. The master's accounts are there too, with the passwords that it keeps of them. Our own and
+//! those that administer the target are left alone.
+
+use futures::TryStreamExt;
+use mongodb::{
+    Client,
+    bson::{Bson, Document, doc},
+};
+
+use super::{
+    Layer,
+    roles::{Role, is_exempt, reduced, roles_of},
+};
+use crate::standby::{
+    Error, Result, Side,
+    error::failed,
+    lease::COMMAND,
+    servers::{ask, code, code_of},
+    target::{RECORDS, Target, within},
+};
+
+const COLLECTION: &str = "accounts";
+/// Where accounts with their passwords are put for the server to take them over, as mongorestore does.
+const ARRIVING: &str = "farshore_arriving";
+const ROLE_EXISTS: i32 = 51_002;
+
+/// Who somebody is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Account {
+    pub name: String,
+    pub database: String,
+}
+
+impl Account {
+    pub(super) fn read(user: &Document) -> Option<Self> {
+        Some(Self {
+            name: user.get_str("user").ok()?.to_owned(),
+            database: user.get_str("db").ok()?.to_owned(),
+        })
+    }
+
+    fn id(&self) -> String {
+        format!("{}.{}", self.database, self.name)
+    }
+}
+
+/// The accounts of a target.
+pub(super) struct Accounts<'a> {
+    pub target: &'a Target,
+    pub master: Option<&'a Client>,
+    pub own: Vec<Account>,
+}
+
+/// A user as a server has it.
+#[derive(Clone, Debug)]
+struct User {
+    account: Account,
+    roles: Vec<Role>,
+    credentials: Option<Bson>,
+    whole: Document,
+}
+
+/// Users and roles of a server.
+#[derive(Debug, Default)]
+struct Directory {
+    users: Vec<User>,
+    custom: Vec<Document>,
+}
+
+impl Directory {
+    fn user(&self, account: &Account) -> Option<&User> {
+        self.users.iter().find(|user| user.account == *account)
+    }
+}
+
+impl Accounts<'_> {
+    /// Reduces every account, those of the master included.
+    pub(super) async fn reduce(&self) -> Result<Layer> {
+        let mut layer = Layer::default();
+        let Some(here) = refused(directory(self.target.client(), Side::Target).await, &mut layer)? else {
+            return Ok(layer);
+        };
+        let there = self.of_master(&mut layer).await;
+        let known = self.known().await?;
+        self.keep_roles(&there).await?;
+        for user in there.users.iter().filter(|user| !self.own.contains(&user.account)) {
+            let has = here.user(&user.account);
+            let is_ours = known.iter().any(|of| of.get_str("_id").is_ok_and(|id| id == user.account.id()));
+            if !is_ours && has.is_some_and(|has| is_exempt(&has.roles)) {
+                continue;
+            }
+            self.keep(user, true).await?;
+            if has.is_none_or(|has| has.credentials != user.credentials) {
+                self.bring(user, &reduced(&user.roles, &there.custom), &mut layer).await?;
+            }
+        }
+        let custom = [here.custom.clone(), there.custom.clone()].concat();
+        for user in &here.users {
+            self.reduce_one(user, (&there, &custom), &known, &mut layer).await?;
+        }
+        Ok(layer)
+    }
+
+    async fn reduce_one(
+        &self,
+        user: &User,
+        (there, custom): (&Directory, &[Document]),
+        known: &[Document],
+        layer: &mut Layer,
+    ) -> Result<()> {
+        let record = known.iter().find(|of| of.get_str("_id").is_ok_and(|id| id == user.account.id()));
+        let of_master = there.user(&user.account);
+        let is_known = record.is_some() || of_master.is_some();
+        if self.own.contains(&user.account) || (record.is_none() && is_exempt(&user.roles)) {
+            return Ok(());
+        }
+        if !is_known {
+            self.keep(user, false).await?;
+        }
+        let wanted = of_master
+            .map_or_else(|| record.map_or_else(|| user.roles.clone(), roles_of), |of| of.roles.clone());
+        let may = reduced(&wanted, custom);
+        if same(&may, &user.roles) {
+            return Ok(());
+        }
+        if record.is_some() && reduced(&user.roles, custom).len() < user.roles.len() {
+            layer.mended.push(format!("account {} had been given more than reading", user.account.id()));
+        }
+        let done = self.grant(&user.account, &may).await;
+        refused(done, layer).map(drop)
+    }
+
+    /// Gives every account what it is to have.
+    pub(super) async fn restore(&self) -> Result<Layer> {
+        let mut layer = Layer::default();
+        let known = self.known().await?;
+        for role in known.iter().filter(|of| of.contains_key("role")) {
+            let made = self.make_role(role).await;
+            refused(made, &mut layer)?;
+        }
+        for user in known.iter().filter(|of| of.contains_key("user")) {
+            if let Some(account) = Account::read(user) {
+                let done = self.grant(&account, &roles_of(user)).await;
+                refused(done, &mut layer)?;
+            }
+        }
+        Ok(layer)
+    }
+
+    /// The master's, as far as it tells them; while it doesn't answer, those that are known stay as they are.
+    async fn of_master(&self, layer: &mut Layer) -> Directory {
+        let Some(master) = self.master else { return Directory::default() };
+        match directory(master, Side::Master).await {
+            Ok(directory) => directory,
+            Err(error) if code_of(&error) == Some(code::UNAUTHORIZED) => {
+                layer.missing.push(
+                    "the accounts of the master are not at the target: Farshore's account on the master may not see them; grant it viewUser and viewRole on all databases (as in userAdminAnyDatabase)"
+                        .to_owned(),
+                );
+                Directory::default()
+            }
+            Err(error) => {
+                tracing::info!(%error, "the master's accounts are not known now");
+                Directory::default()
+            }
+        }
+    }
+
+    async fn known(&self) -> Result<Vec<Document>> {
+        let of = self.target.client().database(RECORDS).collection::<Document>(COLLECTION);
+        let found = async { of.find(doc! {}).await?.try_collect().await };
+        within(COMMAND, found).await.map_err(failed(Side::Target, format!("reading {RECORDS}.{COLLECTION}")))
+    }
+
+    /// Writes down what an account is to have; `anew`: what was written before doesn't hold any more.
+    async fn keep(&self, user: &User, anew: bool) -> Result<()> {
+        let roles: Vec<Document> = user.roles.iter().map(Role::written).collect();
+        let record = doc! {"user": &user.account.name, "db": &user.account.database, "roles": roles};
+        self.record(user.account.id(), record, anew).await
+    }
+
+    async fn keep_roles(&self, there: &Directory) -> Result<()> {
+        for role in &there.custom {
+            let Some(of) = Role::read(role) else { continue };
+            let mut record = of.written();
+            record.insert("privileges", role.get("privileges").cloned().unwrap_or(Bson::Array(Vec::new())));
+            record.insert("roles", roles_of(role).iter().map(Role::written).collect::<Vec<_>>());
+            self.record(format!("role {}.{}", of.database, of.name), record, true).await?;
+        }
+        Ok(())
+    }
+
+    async fn record(&self, id: String, record: Document, anew: bool) -> Result<()> {
+        let change = if anew {
+            doc! {"$set": record}
+        } else {
+            doc! {"$setOnInsert": record}
+        };
+        let update = doc! {"q": {"_id": id}, "u": change, "upsert": true};
+        let what = format!("writing to {RECORDS}.{COLLECTION}");
+        let answer =
+            self.target.write(RECORDS, doc! {"update": COLLECTION, "updates": [update]}, &what).await?;
+        match answer.get_array("writeErrors").ok().and_then(|errors| errors.first()) {
+            Some(error) => Err(Error::Broken(format!("the target: {what}: {error}"))),
+            None => Ok(()),
+        }
+    }
+
+    async fn grant(&self, account: &Account, roles: &[Role]) -> Result<()> {
+        let roles: Vec<Document> = roles.iter().map(Role::written).collect();
+        let command = doc! {"updateUser": &account.name, "roles": roles};
+        let what = format!("changing the roles of account {}", account.id());
+        self.target.write(&account.database, command, &what).await.map(drop)
+    }
+
+    async fn make_role(&self, role: &Document) -> Result<()> {
+        let (Some(of), Some(privileges)) = (Role::read(role), role.get("privileges")) else { return Ok(()) };
+        let roles: Vec<Document> = roles_of(role).iter().map(Role::written).collect();
+        let what = format!("making role {} of {}", of.name, of.database);
+        let command =
+            |name: &str| doc! {name: &of.name, "privileges": privileges.clone(), "roles": roles.clone()};
+        match self.target.write(&of.database, command("createRole"), &what).await {
+            Err(error) if code_of(&error) == Some(ROLE_EXISTS) => {
+                self.target.write(&of.database, command("updateRole"), &what).await.map(drop)
+            }
+            made => made.map(drop),
+        }
+    }
+
+    /// Makes an account of the master with the password that the master keeps of it, or gives it the new one.
+    async fn bring(&self, user: &User, may: &[Role], layer: &mut Layer) -> Result<()> {
+        let by_hand = format!(
+            "account {} of the master is not at the target: make it there by hand, with its password and the role read; it gets its other roles when the target is activated",
+            user.account.id()
+        );
+        let Some(credentials) = &user.credentials else {
+            layer.missing.push(by_hand);
+            return Ok(());
+        };
+        let mut arriving = doc! {
+            "_id": user.account.id(), "user": &user.account.name, "db": &user.account.database,
+            "credentials": credentials.clone(), "roles": may.iter().map(Role::written).collect::<Vec<_>>(),
+        };
+        for field in ["userId", "customData", "authenticationRestrictions", "mechanisms"] {
+            if let Some(value) = user.whole.get(field) {
+                arriving.insert(field, value.clone());
+            }
+        }
+        let put = doc! {"q": {"_id": user.account.id()}, "u": arriving, "upsert": true};
+        let merge = doc! {
+            "_mergeAuthzCollections": 1, "tempUsersCollection": format!("admin.{ARRIVING}"), "tempRolesCollection": "",
+            "drop": false, "db": "",
+        };
+        let what = format!("bringing account {}", user.account.id());
+        self.target.write("admin", doc! {"update": ARRIVING, "updates": [put]}, &what).await?;
+        let merged = self.target.write("admin", merge, &what).await;
+        // Passwords are not left lying about, whatever became of it.
+        let dropped = self.target.write("admin", doc! {"drop": ARRIVING}, &what).await;
+        if let Err(error) = merged {
+            return match code_of(&error) {
+                Some(code::UNKNOWN_COMMAND | code::UNAUTHORIZED) => {
+                    layer.missing.push(format!(
+                        "{by_hand} (or grant Farshore's account on the target the role restore)"
+                    ));
+                    Ok(())
+                }
+                _ => Err(error),
+            };
+        }
+        dropped.map(drop)
+    }
+}
+
+/// What was refused is missing, and told; other errors remain errors.
+fn refused<T>(done: Result<T>, layer: &mut Layer) -> Result<Option<T>> {
+    match done {
+        Ok(done) => Ok(Some(done)),
+        Err(error) if code_of(&error).is_some() => {
+            layer.is_open = true;
+            layer.missing.push(format!(
+                "accounts may do more than read: {error}; grant Farshore's account on the target the roles userAdminAnyDatabase and restore on admin"
+            ));
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn same(one: &[Role], other: &[Role]) -> bool {
+    let set = |roles: &[Role]| roles.iter().cloned().collect::<std::collections::BTreeSet<_>>();
+    set(one) == set(other)
+}
+
+/// Who there is, with what is kept of passwords where that may be seen.
+async fn directory(client: &Client, side: Side) -> Result<Directory> {
+    let admin = client.database("admin");
+    let list = async {
+        let users = admin.collection::<Document>("system.users");
+        let found = users.find(doc! {}).projection(doc! {"user": 1, "db": 1, "roles": 1}).await?;
+        found.try_collect::<Vec<Document>>().await
+    };
+    let list = within(COMMAND, list).await.map_err(failed(side, "listing accounts"))?;
+    let names: Vec<Document> =
+        list.iter().filter_map(Account::read).map(|of| doc! {"user": of.name, "db": of.database}).collect();
+    let info = doc! {"usersInfo": names, "showCredentials": true};
+    let users = match ask(client, side, ("admin", info)).await {
+        Ok(answer) => documents(&answer, "users"),
+        Err(error) if code_of(&error) == Some(code::UNAUTHORIZED) => list,
+        Err(error) => return Err(error),
+    };
+    let databases: std::collections::BTreeSet<String> = users
+        .iter()
+        .flat_map(roles_of)
+        .map(|role| role.database)
+        .chain(users.iter().filter_map(Account::read).map(|of| of.database))
+        .collect();
+    let mut custom = Vec::new();
+    for database in databases.iter().filter(|database| *database != "$external") {
+        let info = doc! {"rolesInfo": 1, "showPrivileges": true, "showBuiltinRoles": false};
+        custom.extend(documents(&ask(client, side, (database, info)).await?, "roles"));
+    }
+    let users = users.into_iter().filter_map(|whole| {
+        let (account, roles) = (Account::read(&whole)?, roles_of(&whole));
+        Some(User { account, roles, credentials: whole.get("credentials").cloned(), whole })
+    });
+    Ok(Directory { users: users.collect(), custom })
+}
+
+fn documents(answer: &Document, field: &str) -> Vec<Document> {
+    let of = answer.get_array(field).ok().into_iter().flatten();
+    of.filter_map(|document| document.as_document().cloned()).collect()
+}
