@@ -151,7 +151,7 @@ async fn d09_a_copy_is_made_anew_on_request_only() {
     orders.insert_one(doc! {"_id": 1}).await.unwrap();
     first.let_go().await.unwrap();
 
-    let later = Timestamp::now() + Duration::from_secs(60);
+    let later = Timestamp::now() + Duration::from_mins(1);
     let wish = Session { resync: Some(later), ..session(&server, "run-2") };
     let (second, anew) = held_or_anew(&server, &wish).await;
     assert!(anew);

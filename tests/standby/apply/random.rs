@@ -192,7 +192,9 @@ async fn compare(runs: &Runs<'_>, history: &[Vec<Try>], cuts: &[u64]) -> Result<
     state.let_go().await.unwrap();
     let (mut master, mut repeated) = (Master::new(), 0);
     for (number, (attempts, cut)) in (1..).zip(history.iter().zip(cuts.iter().cycle())) {
-        attempts.iter().for_each(|attempt| master.take(attempt));
+        for attempt in attempts {
+            master.take(attempt);
+        }
         let done = std::mem::take(&mut master.did);
         if done.is_empty() {
             break;
