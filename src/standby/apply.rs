@@ -27,19 +27,24 @@ use mongodb::{
     bson::{Bson, Document, doc},
 };
 
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
 use self::{
     noted::Noted,
     plan::{Part, parts},
 };
 use super::{
-    Counts, Error, Result, Side,
+    Counts, Error, Result, SeedProgress, Side,
     error::failed,
     lease::COMMAND,
+    seed::{Copied, Later, Seed},
+    servers::facts::majority_of,
     state::{Checkpoint, State},
     target::{Target, within},
     window::Window,
 };
-use crate::mongo::Namespace;
+use crate::mongo::{Namespace, Place};
 
 /// Commands that write documents at a time.
 const LANES: usize = 6;
@@ -52,6 +57,24 @@ pub trait Refetch: Send + Sync {
     /// # Errors
     /// [`Error::Server`] where it can't be asked.
     async fn fetch(&self, namespace: &Namespace, ids: &[Bson]) -> Result<Vec<Document>>;
+
+    /// Drops a collection at the target, and copies it as the master has it now. `None`: it can't be, and nothing was
+    /// done.
+    ///
+    /// # Errors
+    /// As [`Seed::copy_again`].
+    async fn copy_again(&self, _target: &Target, _namespace: &Namespace) -> Result<Option<Again>> {
+        Ok(None)
+    }
+}
+
+/// What is to be known of a collection that was copied again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Again {
+    /// Indexes that wait until the copy is consistent.
+    pub unique: Vec<(Namespace, Document)>,
+    /// A moment of the master after the copy: it is consistent no sooner.
+    pub consistent_at: Place,
 }
 
 /// The master itself.
@@ -62,6 +85,17 @@ pub struct FromMaster(pub Client);
 impl Refetch for FromMaster {
     async fn fetch(&self, namespace: &Namespace, ids: &[Bson]) -> Result<Vec<Document>> {
         find(&self.0, Side::Master, namespace, ids).await
+    }
+
+    async fn copy_again(&self, target: &Target, namespace: &Namespace) -> Result<Option<Again>> {
+        let (progress, stop) = (watch::Sender::new(SeedProgress::default()), CancellationToken::new());
+        let seed = Seed::new(&self.0, target, progress, stop);
+        let Copied::All(later) = seed.copy_again(namespace).await? else { return Ok(None) };
+        let (consistent_at, _) = majority_of(&self.0, Side::Master).await?;
+        let unique = later.into_iter().flat_map(|Later { namespace, indexes }| {
+            indexes.into_iter().map(move |index| (namespace.clone(), index))
+        });
+        Ok(Some(Again { unique: unique.collect(), consistent_at }))
     }
 }
 

@@ -278,6 +278,15 @@ impl State {
         self.change(set).await.map(drop)
     }
 
+    /// The copy is consistent no sooner than here: something was copied again.
+    ///
+    /// # Errors
+    /// As [`renew`](Self::renew).
+    pub async fn postpone(&self, consistent_at: Place) -> Result<()> {
+        let later = self.record().consistent_at.max(Some(consistent_at));
+        self.change(doc! {"consistent_at": value(&later)?}).await.map(drop)
+    }
+
     /// The copy is consistent, and all its indexes are built.
     ///
     /// # Errors

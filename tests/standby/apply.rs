@@ -9,7 +9,7 @@ use farshore::{
     mongo::{Change, Define, Namespace, Place, diff::Update},
     standby::{
         Error, Result,
-        apply::{Applier, Refetch},
+        apply::{Applier, FromMaster, Refetch},
         feed::Group,
         state::State,
         window::Window,
@@ -235,6 +235,37 @@ async fn d01_a_collection_that_was_renamed_while_it_was_copied_is_there_once_and
     let all = documents(&server.client).await;
     assert_eq!(all.keys().collect::<Vec<_>>(), ["kept"]);
     assert_eq!(all["kept"].keys().copied().collect::<Vec<_>>(), [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn d01_a_collection_that_was_renamed_while_it_was_copied_is_copied_again() {
+    let (master, server) = (Secantus::start().await, Secantus::start().await);
+    let state = copied(&server).await;
+    let (old, new) = (orders(), Namespace::new("shop", "kept"));
+    let kept = master.client.database("shop").collection("kept");
+    kept.insert_many([doc! {"_id": 1, "a": 1}, doc! {"_id": 2, "a": 2}]).await.unwrap();
+    master
+        .client
+        .database("shop")
+        .run_command(doc! {
+            "createIndexes": "kept", "indexes": [{"key": {"a": 1}, "name": "a_1", "unique": true}],
+        })
+        .await
+        .unwrap();
+    // Half of it was copied when it got its new name.
+    let half = server.client.database("shop").collection("orders");
+    half.insert_one(doc! {"_id": 1, "a": 1}).await.unwrap();
+    let refetch = Arc::new(FromMaster(master.client.clone()));
+    let mut applier = Applier::open(Arc::clone(&state), Some(refetch)).await.unwrap();
+    applier.copied(vec![old.clone()], Vec::new()).await.unwrap();
+    let rename = Define::Rename { from: old, to: new.clone() };
+    applier.write(window(1, vec![Change::Define(rename)]), false).await.unwrap();
+    let all = documents(&server.client).await;
+    assert_eq!(all.keys().collect::<Vec<_>>(), ["kept"]);
+    assert_eq!(all["kept"].keys().copied().collect::<Vec<_>>(), [1, 2]);
+    assert!(state.record().consistent_at > Some(Place { seconds: 2, increment: 1 }), "later than that");
+    applier.finish().await.unwrap();
+    assert_eq!(indexes(&server, "kept").await, [("a_1".to_owned(), true)]);
 }
 
 #[tokio::test]

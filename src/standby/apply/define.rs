@@ -26,13 +26,30 @@ impl Applier {
         if self.is_consistent {
             return self.define_now(define).await;
         }
-        if let Define::Rename { from, to } = &define
-            && self.was_copied_as(from, to)
-        {
-            tracing::info!(%from, %to, "was copied under its new name");
-            return self.follow(Define::Drop { namespace: from.clone() }).await;
+        match define {
+            Define::Rename { from, to } if !self.noted.is_made(&from) => self.rename_copied(from, to).await,
+            define => self.follow(define).await,
         }
-        self.follow(define).await
+    }
+
+    /// A collection that was there when the copy began: it may have been copied under either name, or in part. What
+    /// it held before isn't in the changes, so it is copied again.
+    async fn rename_copied(&mut self, from: Namespace, to: Namespace) -> Result<()> {
+        let again = match self.refetch.clone() {
+            Some(refetch) => refetch.copy_again(self.target(), &to).await?,
+            None => None,
+        };
+        let Some(again) = again else {
+            // Under its new name it is whole: what there is under the old one came from the feed.
+            let was_copied_so = !self.noted.is_copied(&from) && self.noted.is_copied(&to);
+            let drop = Define::Drop { namespace: from.clone() };
+            return self.follow(if was_copied_so { drop } else { Define::Rename { from, to } }).await;
+        };
+        tracing::info!(%from, %to, "was renamed while it was copied, and is copied again");
+        self.follow(Define::Drop { namespace: from }).await?;
+        self.noted.replaced(&to, again.unique);
+        self.find_capped().await?;
+        self.state.postpone(again.consistent_at).await
     }
 
     async fn follow(&mut self, define: Define) -> Result<()> {
@@ -41,11 +58,6 @@ impl Applier {
             Some(define) => self.define_now(define).await,
             None => Ok(()),
         }
-    }
-
-    /// It was renamed before it was copied: what there is of it under the old name came from the feed, and isn't all.
-    fn was_copied_as(&self, from: &Namespace, to: &Namespace) -> bool {
-        !self.noted.is_whole(from) && self.noted.is_whole(to)
     }
 
     async fn define_now(&mut self, define: Define) -> Result<()> {

@@ -15,8 +15,10 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct Noted {
     unique: Schema,
-    /// Collections that were copied, or made since then: all of their documents are there, or will be.
-    whole: BTreeSet<Namespace>,
+    /// Collections that were copied.
+    copied: BTreeSet<Namespace>,
+    /// Collections that were made since the changes are heard: all that they hold is in the changes.
+    made: BTreeSet<Namespace>,
     /// Changes of indexes that make them unique, by database.
     modifications: Vec<(String, Document)>,
 }
@@ -25,7 +27,8 @@ pub struct Noted {
 #[derive(Serialize, Deserialize)]
 struct Written {
     unique: Vec<(Namespace, Document)>,
-    whole: Vec<Namespace>,
+    copied: Vec<Namespace>,
+    made: Vec<Namespace>,
     modifications: Vec<(String, Document)>,
 }
 
@@ -39,7 +42,8 @@ impl Noted {
                 .indexes()
                 .map(|(namespace, index)| (namespace.clone(), index.clone()))
                 .collect(),
-            whole: self.whole.iter().cloned().collect(),
+            copied: self.copied.iter().cloned().collect(),
+            made: self.made.iter().cloned().collect(),
             modifications: self.modifications.clone(),
         };
         bson::serialize_to_vec(&written)
@@ -52,22 +56,35 @@ impl Noted {
         let written: Written = bson::deserialize_from_slice(bytes)
             .map_err(|error| Error::Broken(format!("`noted` in farshore.state can't be read: {error}")))?;
         let mut noted = Self::default();
-        noted.copied(written.whole, written.unique);
+        noted.copied(written.copied, written.unique);
+        noted.made.extend(written.made);
         noted.modifications = written.modifications;
         Ok(noted)
     }
 
     pub(super) fn copied(&mut self, collections: Vec<Namespace>, unique: Vec<(Namespace, Document)>) {
-        self.whole.extend(collections);
+        self.copied.extend(collections);
         for (namespace, index) in unique {
             self.unique.add_indexes(&namespace, &[index]);
         }
     }
 
-    /// The collection of that name is what the master had under it, and not the beginning of what it renamed
-    /// before it was copied.
-    pub(super) fn is_whole(&self, namespace: &Namespace) -> bool {
-        self.whole.contains(namespace)
+    /// A collection was copied again, with these indexes.
+    pub(super) fn replaced(&mut self, namespace: &Namespace, unique: Vec<(Namespace, Document)>) {
+        let gone = Define::Drop { namespace: namespace.clone() };
+        self.unique.follow(&gone);
+        self.rename(&gone);
+        self.copied(vec![namespace.clone()], unique);
+    }
+
+    /// The collection of that name was copied.
+    pub(super) fn is_copied(&self, namespace: &Namespace) -> bool {
+        self.copied.contains(namespace)
+    }
+
+    /// The collection of that name was made since the changes are heard.
+    pub(super) fn is_made(&self, namespace: &Namespace) -> bool {
+        self.made.contains(namespace)
     }
 
     /// Follows a change of collections; says what is left of it to be done now.
@@ -93,10 +110,23 @@ impl Noted {
 
     fn rename(&mut self, define: &Define) {
         match define {
-            Define::Create { namespace, .. } => drop(self.whole.insert(namespace.clone())),
-            Define::Drop { namespace } => drop(self.whole.remove(namespace)),
-            Define::DropDatabase { database } => self.whole.retain(|of| of.database != *database),
-            Define::Rename { from, to } if self.whole.remove(from) => drop(self.whole.insert(to.clone())),
+            Define::Create { namespace, .. } => drop(self.made.insert(namespace.clone())),
+            Define::Drop { namespace } => {
+                self.copied.remove(namespace);
+                self.made.remove(namespace);
+            }
+            Define::DropDatabase { database } => {
+                self.copied.retain(|of| of.database != *database);
+                self.made.retain(|of| of.database != *database);
+            }
+            Define::Rename { from, to } => {
+                for names in [&mut self.copied, &mut self.made] {
+                    names.remove(to);
+                    if names.remove(from) {
+                        names.insert(to.clone());
+                    }
+                }
+            }
             _ => {}
         }
     }
@@ -133,7 +163,7 @@ mod tests {
         assert_eq!(noted.follow(Define::ModifyIndex { namespace: orders.clone(), change }), None);
         let rename = Define::Rename { from: orders.clone(), to: kept.clone() };
         assert_eq!(noted.follow(rename.clone()), Some(rename));
-        assert!(noted.is_whole(&kept) && !noted.is_whole(&orders));
+        assert!(noted.is_copied(&kept) && !noted.is_copied(&orders) && !noted.is_made(&kept));
 
         let again = Noted::decode(&noted.encode().unwrap()).unwrap();
         let expected = vec![
@@ -144,7 +174,7 @@ mod tests {
             ("shop".to_owned(), doc! {"collMod": "orders", "index": {"name": "c", "unique": true}}),
         ];
         assert_eq!(again.commands(), expected);
-        assert!(again.is_whole(&kept));
+        assert!(again.is_copied(&kept));
         noted.follow(Define::Drop { namespace: kept.clone() });
         assert_eq!(noted.commands().len(), 1, "the indexes went with their collection");
     }
