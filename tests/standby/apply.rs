@@ -1,6 +1,7 @@
 //! What the master did is at the target, each window wholly, however often a run breaks off.
 
 mod random;
+mod speed;
 
 use std::{collections::BTreeMap, sync::Arc};
 
