@@ -156,6 +156,42 @@ async fn d04_a_fence_that_somebody_undid_is_mended_and_told() {
     assert_eq!(roles(&admin, "shop", "clerk").await, ["readWrite", "userAdmin", "dbAdmin"]);
 }
 
+#[tokio::test]
+async fn d04_accounts_follow_those_of_the_master() {
+    let master = Guarded::start(true, &[CLERK, ("shop", "guest", &["read"])]).await;
+    let target = Guarded::start(true, &[]).await;
+    let state = target.held("run-1").await;
+    let there = master.client().await;
+    let fence = Fence::new(Arc::clone(&state), target.endpoint.clone(), Some(there.clone()));
+    fence.raise().await.unwrap();
+
+    let shop = there.database("shop");
+    shop.run_command(doc! {"dropUser": "guest"}).await.unwrap();
+    shop.run_command(doc! {"updateUser": "clerk", "pwd": "another"}).await.unwrap();
+    let role = doc! {
+        "createRole": "keeper", "roles": [],
+        "privileges": [{"resource": {"db": "depot", "collection": ""}, "actions": ["find", "insert"]}],
+    };
+    shop.run_command(role).await.unwrap();
+    shop.run_command(doc! {"createUser": "new", "pwd": PASSWORD, "roles": ["keeper"]}).await.unwrap();
+    let raised = fence.raise().await.unwrap();
+    assert_eq!((raised.fence.missing, raised.mended), (vec![], vec![]));
+
+    let here = target.client().await;
+    let guest = here.database("shop").run_command(doc! {"usersInfo": "guest"}).await.unwrap();
+    assert!(guest.get_array("users").unwrap().is_empty(), "{guest}");
+    assert_eq!(roles(&here, "shop", "new").await, ["read"]);
+    let old = target.login("shop", "clerk").await;
+    assert!(old.database("shop").list_collection_names().await.is_err(), "the old password is no good");
+    // While the master doesn't answer, all stays as it is.
+    drop(master);
+    let raised = fence.raise().await.unwrap();
+    assert_eq!((raised.fence.level, raised.mended), (Level::WriteBlock, vec![]));
+    assert_eq!(roles(&here, "shop", "new").await, ["read"]);
+    fence.lower().await.unwrap();
+    assert_eq!(roles(&here, "shop", "new").await, ["keeper"]);
+}
+
 async fn roles(client: &Client, database: &str, name: &str) -> Vec<String> {
     let answer = client.database(database).run_command(doc! {"usersInfo": name}).await.unwrap();
     let user = answer.get_array("users").unwrap()[0].as_document().unwrap().clone();

@@ -25,6 +25,9 @@ use crate::standby::{
 const COLLECTION: &str = "accounts";
 /// Where accounts with their passwords are put for the server to take them over, as mongorestore does.
 const ARRIVING: &str = "farshore_arriving";
+/// It was brought from the master, or is there too.
+const OF_MASTER: &str = "ofMaster";
+const USER_NOT_FOUND: i32 = 11;
 const ROLE_EXISTS: i32 = 51_002;
 
 /// Who somebody is.
@@ -83,25 +86,51 @@ impl Accounts<'_> {
         let Some(here) = refused(directory(self.target.client(), Side::Target).await, &mut layer)? else {
             return Ok(layer);
         };
-        let there = self.of_master(&mut layer).await;
+        let of_master = self.of_master(&mut layer).await;
         let known = self.known().await?;
-        self.keep_roles(&there).await?;
-        for user in there.users.iter().filter(|user| !self.own.contains(&user.account)) {
-            let has = here.user(&user.account);
-            let is_ours = known.iter().any(|of| of.get_str("_id").is_ok_and(|id| id == user.account.id()));
-            if !is_ours && has.is_some_and(|has| is_exempt(&has.roles)) {
-                continue;
-            }
-            self.keep(user, true).await?;
-            if has.is_none_or(|has| has.credentials != user.credentials) {
-                self.bring(user, &reduced(&user.roles, &there.custom), &mut layer).await?;
-            }
+        if let Some(there) = &of_master {
+            self.keep_roles(there).await?;
+            self.follow(&here, there, &known, &mut layer).await?;
         }
-        let custom = [here.custom.clone(), there.custom.clone()].concat();
+        let there = of_master.unwrap_or_default();
+        let mut custom = [here.custom.clone(), there.custom.clone()].concat();
+        custom.extend(known.iter().filter(|of| of.contains_key("role")).cloned());
         for user in &here.users {
             self.reduce_one(user, (&there, &custom), &known, &mut layer).await?;
         }
         Ok(layer)
+    }
+
+    /// Brings the master's accounts, with the passwords that they have now, and drops those that it no longer has.
+    async fn follow(
+        &self,
+        here: &Directory,
+        there: &Directory,
+        known: &[Document],
+        layer: &mut Layer,
+    ) -> Result<()> {
+        for user in there.users.iter().filter(|user| !self.own.contains(&user.account)) {
+            let has = here.user(&user.account);
+            if record_of(known, &user.account).is_none() && has.is_some_and(|has| is_exempt(&has.roles)) {
+                continue;
+            }
+            self.keep(user, true).await?;
+            if has.is_none_or(|has| has.credentials != user.credentials) {
+                self.bring(user, &reduced(&user.roles, &there.custom), layer).await?;
+            }
+        }
+        let gone =
+            known.iter().filter(|of| of.get_bool(OF_MASTER).is_ok_and(|is| is)).filter_map(Account::read);
+        for account in gone.filter(|account| there.user(account).is_none()) {
+            let what = format!("dropping account {}, which the master no longer has", account.id());
+            match self.target.write(&account.database, doc! {"dropUser": &account.name}, &what).await {
+                Err(error) if code_of(&error) == Some(USER_NOT_FOUND) => {}
+                dropped => drop(refused(dropped, layer)?),
+            }
+            let forget = doc! {"delete": COLLECTION, "deletes": [{"q": {"_id": account.id()}, "limit": 1}]};
+            self.target.write(RECORDS, forget, &what).await?;
+        }
+        Ok(())
     }
 
     async fn reduce_one(
@@ -111,7 +140,7 @@ impl Accounts<'_> {
         known: &[Document],
         layer: &mut Layer,
     ) -> Result<()> {
-        let record = known.iter().find(|of| of.get_str("_id").is_ok_and(|id| id == user.account.id()));
+        let record = record_of(known, &user.account);
         let of_master = there.user(&user.account);
         let is_known = record.is_some() || of_master.is_some();
         if self.own.contains(&user.account) || (record.is_none() && is_exempt(&user.roles)) {
@@ -151,20 +180,19 @@ impl Accounts<'_> {
     }
 
     /// The master's, as far as it tells them; while it doesn't answer, those that are known stay as they are.
-    async fn of_master(&self, layer: &mut Layer) -> Directory {
-        let Some(master) = self.master else { return Directory::default() };
-        match directory(master, Side::Master).await {
-            Ok(directory) => directory,
+    async fn of_master(&self, layer: &mut Layer) -> Option<Directory> {
+        match directory(self.master?, Side::Master).await {
+            Ok(directory) => Some(directory),
             Err(error) if code_of(&error) == Some(code::UNAUTHORIZED) => {
                 layer.missing.push(
                     "the accounts of the master are not at the target: Farshore's account on the master may not see them; grant it viewUser and viewRole on all databases (as in userAdminAnyDatabase)"
                         .to_owned(),
                 );
-                Directory::default()
+                None
             }
             Err(error) => {
                 tracing::info!(%error, "the master's accounts are not known now");
-                Directory::default()
+                None
             }
         }
     }
@@ -175,11 +203,11 @@ impl Accounts<'_> {
         within(COMMAND, found).await.map_err(failed(Side::Target, format!("reading {RECORDS}.{COLLECTION}")))
     }
 
-    /// Writes down what an account is to have; `anew`: what was written before doesn't hold any more.
-    async fn keep(&self, user: &User, anew: bool) -> Result<()> {
+    /// Writes down what an account is to have; what it has at the master is what counts.
+    async fn keep(&self, user: &User, of_master: bool) -> Result<()> {
         let roles: Vec<Document> = user.roles.iter().map(Role::written).collect();
-        let record = doc! {"user": &user.account.name, "db": &user.account.database, "roles": roles};
-        self.record(user.account.id(), record, anew).await
+        let record = doc! {"user": &user.account.name, "db": &user.account.database, "roles": roles, OF_MASTER: of_master};
+        self.record(user.account.id(), record, of_master).await
     }
 
     async fn keep_roles(&self, there: &Directory) -> Result<()> {
@@ -272,6 +300,11 @@ impl Accounts<'_> {
         }
         dropped.map(drop)
     }
+}
+
+/// What is written of an account.
+fn record_of<'a>(known: &'a [Document], account: &Account) -> Option<&'a Document> {
+    known.iter().find(|of| of.get_str("_id").is_ok_and(|id| id == account.id()))
 }
 
 /// What was refused is missing, and told; other errors remain errors.

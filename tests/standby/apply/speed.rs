@@ -60,12 +60,12 @@ async fn d01_applying_is_about_as_fast_as_a_plain_loop() {
                     journal.write(window).await.unwrap();
                 }
             };
-            let applied = async {
+            let done = async {
                 if let Some(window) = next.take() {
                     applier.write(window, false).await.unwrap();
                 }
             };
-            tokio::join!(written, applied);
+            tokio::join!(written, done);
             next = made;
         }
         let ours = begun.elapsed();
