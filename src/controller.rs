@@ -25,6 +25,9 @@
 //! | watched | (core) | serviceaccounts | create | workers' identities |
 //! | watched | rbac.authorization.k8s.io | roles, rolebindings | create | workers' rights, all held by us |
 //! | watched | batch | jobs | get list watch create delete patch | patch: pods at a time, rest |
+//! | watched | apps | statefulsets | get create patch | patch: members of a managed target |
+//! | watched | policy | poddisruptionbudgets | create patch | of a managed target |
+//! | watched | (core) | secrets | create | key and account of a managed target |
 //! | watched | (core) | pods | list watch | |
 //! | watched | (core) | events | list | the kubelet's and scheduler's own words |
 //! | watched | events.k8s.io | events | create | |

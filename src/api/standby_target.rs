@@ -37,11 +37,11 @@ pub struct StandbyTarget {
 #[x_kube(
     validation = Rule::new("self.?storageClassName.orValue('') == oldSelf.?storageClassName.orValue('')")
         .message("storageClassName can't be changed; delete this instance and create another"),
-    validation = Rule::new("!quantity(self.storage).isLessThan(quantity(oldSelf.storage))")
-        .message("storage can't be made smaller; delete this instance and create another")
+    validation = Rule::new("self.storage == oldSelf.storage")
+        .message("storage can't be changed; where the volumes' class allows it, change the PersistentVolumeClaims themselves")
 )]
 pub struct ManagedReplicaSet {
-    /// Members: one primary, all others secondaries. An odd number from 3 to 7.
+    /// Members: one primary, all others secondaries. An odd number from 3 to 7. When it changes, the members are restarted, one after the other.
     #[serde(default = "default_members")]
     #[schemars(range(min = 3, max = 7))]
     #[x_kube(validation = Rule::new("self % 2 == 1").message("must be odd: 3, 5 or 7, so that a majority can always be told"))]

@@ -344,7 +344,7 @@ impl Context {
         locked(&self.asked).remove(uid);
         locked(&self.accepted).remove(uid);
         locked(&self.runs).remove(uid);
-        locked(&self.opened).remove(uid);
+        locked(&self.opened).retain(|known, _| !known.starts_with(uid));
         locked(&self.refused).remove(uid);
         locked(&self.told).retain(|(known, _), _| known != uid);
         self.backoff.reset(uid);

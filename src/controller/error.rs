@@ -19,6 +19,9 @@ pub enum Error {
     /// An object under the name that is ours belongs to somebody else.
     #[error("{kind} {namespace}/{name} exists and is not ours; delete or rename it")]
     NameTaken { kind: &'static str, namespace: String, name: String },
+    /// The system gives no random bytes.
+    #[error("no random bytes are to be had, so no key can be made; see the node's log")]
+    NoRandomness,
     /// A reconcile took too long.
     #[error("not done after {0:?}")]
     TooSlow(Duration),
@@ -52,6 +55,7 @@ impl Error {
             Self::Api(_) => "ApiUnreachable",
             Self::Config(_) => "NoCluster",
             Self::NameTaken { .. } => "NameTaken",
+            Self::NoRandomness => "NoRandomness",
             Self::TooSlow(_) => "TooSlow",
             Self::Task(_) | Self::Json(_) => "Malformed",
             Self::LeadershipLost { .. } => "LeadershipLost",

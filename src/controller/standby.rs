@@ -4,7 +4,10 @@ mod activation;
 mod annotations;
 mod conditions;
 mod decide;
+mod keep;
 mod made;
+mod managed;
+mod member;
 mod observe;
 mod standing;
 mod status;
@@ -37,6 +40,11 @@ pub async fn reconcile(
     let standing = standing(&standby, &observed, &context);
     let decision = decide(&standby, &observed, standing, &context.options, Timestamp::now())?;
     let next_look = decision.next_look;
+    let managed =
+        decision.status.as_ref().and_then(|status| managed::managed(&standby, status, &context.options));
     Box::pin(apply(standby.as_ref(), decision, &context)).await?;
+    if let Some(managed) = managed {
+        keep::keep(&standby, &managed, &context).await?;
+    }
     Ok(Action::requeue(next_look))
 }

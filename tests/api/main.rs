@@ -24,6 +24,7 @@ mod keeping;
 mod migrating;
 mod mutual;
 mod outage;
+mod standby;
 mod starting;
 mod via;
 mod working;

@@ -1,11 +1,12 @@
 //! A stolen controller is worth no more than its job.
 
+use farshore::api::DatabaseInstance;
 use k8s_openapi::{
     NamespaceResourceScope,
     api::{
         apps::v1::StatefulSet,
         batch::v1::Job,
-        core::v1::{ConfigMap, Service, ServiceAccount},
+        core::v1::{ConfigMap, Secret, Service, ServiceAccount},
         networking::v1::NetworkPolicy,
         rbac::v1::{Role, RoleBinding},
     },
@@ -27,7 +28,8 @@ async fn p07_the_controller_can_read_no_secret_and_can_not_become_somebody_else(
     for namespace in ["", &room.namespace, SYSTEM, "kube-system"] {
         for verb in ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"] {
             let asked = json!({"namespace": namespace, "verb": verb, "resource": "secrets"});
-            assert!(!room.can(USER, asked.clone()).await, "{asked}");
+            // It makes the key of a replica set that follows a master, and can't read it afterwards.
+            assert_eq!(room.can(USER, asked.clone()).await, verb == "create", "{asked}");
         }
     }
     for (verb, group, resource, subresource) in [
@@ -40,7 +42,9 @@ async fn p07_the_controller_can_read_no_secret_and_can_not_become_somebody_else(
         ("list", "", "configmaps", ""),
         ("watch", "", "configmaps", ""),
         ("delete", "apps", "statefulsets", ""),
-        ("patch", "apps", "statefulsets", ""),
+        ("delete", "policy", "poddisruptionbudgets", ""),
+        ("create", "farshore.dev", "disasterrecoveryinstances", ""),
+        ("patch", "farshore.dev", "disasterrecoveryinstances", ""),
         ("delete", "", "persistentvolumeclaims", ""),
         ("patch", "", "persistentvolumeclaims", ""),
         ("list", "", "services", ""),
@@ -353,6 +357,87 @@ async fn b08_p07_a_restored_server_knows_no_secret_and_no_token() {
         let what = format!("{pointer} = {value}");
         let changed = changed(server(), &pointer, value);
         refused(&what, &[words], async || controller.create::<StatefulSet>(&changed).await).await;
+    }
+}
+
+/// A member of a replica set that follows a master.
+fn member() -> Value {
+    let mut server = server();
+    let user = server["spec"]["template"]["spec"]["containers"][0].clone();
+    server["metadata"]["labels"]["farshore.dev/standby-uid"] = json!("uid");
+    let agent = json!({
+        "name": "agent", "image": image(), "args": ["agent", "--set=rs0"], "securityContext": user["securityContext"],
+        "env": [{"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
+        "volumeMounts": [{"name": "account", "mountPath": "/account"}],
+    });
+    put(&mut server, &format!("{POD}/containers"), json!([user, agent]));
+    let secret = |name: &str| json!({"name": name, "secret": {"secretName": "copy-0123456789"}});
+    put(
+        &mut server,
+        &format!("{POD}/volumes"),
+        json!([secret("key"), secret("account"), {"name": "tmp", "emptyDir": {}}]),
+    );
+    server
+}
+
+#[tokio::test]
+async fn d02_p07_a_member_has_its_own_key_and_our_program_beside_it() {
+    let room = Room::new("policy-member").await;
+    let controller = Controller::of(&room).await;
+    allowed("a member", async || controller.create::<StatefulSet>(&member()).await).await;
+    let mut active = member();
+    active["metadata"]["ownerReferences"] = json!([]);
+    allowed("an active one", async || controller.create::<StatefulSet>(&active).await).await;
+    let pod = |below: &str| format!("{POD}{below}");
+    let knows = "members of a replica set";
+    for (pointer, value) in [
+        (pod("/volumes/0/secret/secretName"), json!("theirs")),
+        (pod("/volumes/0"), json!({"name": "key", "hostPath": {"path": "/"}})),
+        (pod("/automountServiceAccountToken"), json!(true)),
+        (pod("/containers/1/image"), json!("evil.invalid/agent")),
+        (pod("/containers/1/args"), json!(["worker", "sync"])),
+        (pod("/containers/1/command"), json!(["/bin/sh"])),
+        (pod("/containers/0/volumeMounts"), json!([{"name": "account", "mountPath": "/a"}])),
+        (
+            pod("/containers/0/env"),
+            json!([{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]),
+        ),
+        (pod("/containers/1/env/0/valueFrom"), json!({"secretKeyRef": {"name": "s", "key": "k"}})),
+    ] {
+        let what = format!("{pointer} = {value}");
+        let changed = changed(member(), &pointer, value);
+        refused(&what, &[knows], async || controller.create::<StatefulSet>(&changed).await).await;
+    }
+    let secret = json!({"metadata": metadata(), "immutable": true, "data": {}});
+    let named = changed(secret, "/metadata/name", json!("copy-0123456789"));
+    allowed("a key", async || controller.create::<Secret>(&named).await).await;
+    for (pointer, value) in [("/metadata/name", json!("theirs")), ("/immutable", json!(false))] {
+        let changed = changed(named.clone(), pointer, value);
+        refused(pointer, &["only the Secrets of replica sets"], async || {
+            controller.create::<Secret>(&changed).await
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn d11_p07_the_controller_makes_instances_of_active_copies_only() {
+    let room = Room::new("policy-made").await;
+    let controller = Controller::of(&room).await;
+    let made = json!({
+        "metadata": {"name": "copy", "labels": {"app.kubernetes.io/managed-by": "farshore", "farshore.dev/standby-uid": "uid"}},
+        "spec": {"engine": "MongoDB", "region": "east", "endpoint": {
+            "uri": "mongodb://dr-0.east:27017/?replicaSet=dr", "credentials": {"secretRef": {"name": "nobody-asks"}},
+        }},
+    });
+    allowed("an instance", async || controller.create::<DatabaseInstance>(&made).await).await;
+    let backups = json!({"bucket": "backups", "credentials": {"secretRef": {"name": "theirs"}}});
+    for (pointer, value, words) in [
+        ("/spec/backups", backups, "of an active copy only"),
+        ("/metadata/labels", json!({"app.kubernetes.io/managed-by": "farshore"}), OWNED),
+    ] {
+        let changed = changed(made.clone(), pointer, value);
+        refused(pointer, &[words], async || controller.create::<DatabaseInstance>(&changed).await).await;
     }
 }
 

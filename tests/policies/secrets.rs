@@ -1,6 +1,8 @@
 //! Nobody makes Farshore use a Secret that he may not read.
 
-use farshore::api::{BackupSyncService, BucketReplicationRule, DatabaseInstance, RecoveryDrill};
+use farshore::api::{
+    BackupSyncService, BucketReplicationRule, DatabaseInstance, DisasterRecoveryInstance, RecoveryDrill,
+};
 use k8s_openapi::NamespaceResourceScope;
 use kube::{
     Api, Client, Resource,
@@ -22,12 +24,13 @@ impl Kind for DatabaseInstance {}
 impl Kind for BackupSyncService {}
 impl Kind for BucketReplicationRule {}
 impl Kind for RecoveryDrill {}
+impl Kind for DisasterRecoveryInstance {}
 
 impl Person {
     async fn new(room: &Room, name: &str, may_use: &[&str]) -> Self {
         let user = format!("{name}-of-{}", room.namespace);
         let rules = json!([
-            {"apiGroups": ["farshore.dev"], "resources": ["databaseinstances", "backupsyncservices", "bucketreplicationrules", "recoverydrills"],
+            {"apiGroups": ["farshore.dev"], "resources": ["databaseinstances", "backupsyncservices", "bucketreplicationrules", "recoverydrills", "disasterrecoveryinstances"],
              "verbs": ["get", "list", "watch", "create", "update", "patch", "delete"]},
             {"apiGroups": ["farshore.dev"], "resources": ["databaseinstances"], "resourceNames": may_use,
              "verbs": ["use"]},
@@ -423,4 +426,60 @@ async fn c03_p07_a_rule_s_feed_uses_no_secret_that_its_author_may_not_read() {
         json!({"spec": {"feed": "Webhook", "sqs": null, "webhook": mine["spec"]["webhook"]}}),
     )
     .await;
+}
+
+/// A copy of `sessions` on servers that are there already.
+fn standby(secret: &str) -> Value {
+    json!({
+        "apiVersion": "farshore.dev/v1alpha1", "kind": "DisasterRecoveryInstance", "metadata": {"name": "copy"},
+        "spec": {"masterRef": {"name": "sessions"}, "region": "east", "target": {"existing": {
+            "uri": "mongodb://dr-0.east:27017/?replicaSet=dr", "credentials": {"secretRef": {"name": secret}},
+        }}},
+    })
+}
+
+fn master(name: &str, secret: &str) -> Value {
+    json!({
+        "apiVersion": "farshore.dev/v1alpha1", "kind": "DatabaseInstance", "metadata": {"name": name},
+        "spec": {"engine": "MongoDB", "region": "north", "endpoint": {
+            "uri": "mongodb://rs0-0.north:27017", "credentials": {"secretRef": {"name": secret}},
+        }},
+    })
+}
+
+#[tokio::test]
+async fn d04_p07_a_copy_uses_no_secret_and_no_master_that_its_author_may_not_use() {
+    let room = Room::new("policy-standby").await;
+    exists::<DatabaseInstance>(&room, master("sessions", "own")).await;
+    exists::<DatabaseInstance>(&room, master("theirs", "another")).await;
+    let person = Person::new(&room, "author", &["sessions", "theirs"]).await;
+    allowed("his own", async || person.try_create::<DisasterRecoveryInstance>(&standby("own")).await).await;
+    let managed =
+        json!({"managed": {"image": "mongo:7", "storage": "1Gi", "imagePullSecrets": [{"name": "another"}]}});
+    for (object, words) in [
+        (standby("another"), ["spec.target.existing.credentials.secretRef", "another"]),
+        (with(standby("own"), "masterRef.name", json!("theirs")), ["its master theirs", "another"]),
+        (with(standby("own"), "masterRef.name", json!("sealed")), ["ask for `use`", "sealed"]),
+        (with(standby("own"), "target", managed), ["spec.target.managed.imagePullSecrets", "another"]),
+        (
+            with(standby("own"), "worker", json!({"imagePullSecrets": [{"name": "another"}]})),
+            ["spec.worker.imagePullSecrets", "another"],
+        ),
+    ] {
+        refused(&format!("{object}"), &words, async || {
+            person.try_create::<DisasterRecoveryInstance>(&object).await
+        })
+        .await;
+    }
+    exists::<DisasterRecoveryInstance>(&room, standby("another")).await;
+    let edit = |spec: Value| json!({"spec": spec});
+    person.may_edit::<DisasterRecoveryInstance>("copy", edit(json!({"state": "Active"}))).await;
+    let uri = json!({"target": {"existing": {"uri": "mongodb://mine.invalid"}}});
+    person
+        .may_not_edit::<DisasterRecoveryInstance>(
+            "copy",
+            edit(uri),
+            &["spec.target.existing.credentials.secretRef"],
+        )
+        .await;
 }

@@ -2,7 +2,10 @@
 
 use kube::ResourceExt;
 
-use crate::api::DisasterRecoveryInstance;
+use crate::{
+    api::DisasterRecoveryInstance,
+    controller::{context::uid_of, names},
+};
 
 /// Name of the replica set that we make.
 pub const SET: &str = "rs0";
@@ -56,5 +59,16 @@ pub fn members(standby: &DisasterRecoveryInstance) -> String {
 /// Name of the Secret with the account that a managed target is written with.
 #[must_use]
 pub fn account(standby: &DisasterRecoveryInstance) -> String {
-    format!("{}-account", standby.name_any())
+    secret(standby, "account")
+}
+
+/// Name of the Secret with the key that its members know one another by.
+#[must_use]
+pub fn key(standby: &DisasterRecoveryInstance) -> String {
+    secret(standby, "key")
+}
+
+/// Nobody can have another's Secret mounted by a name that he gives his instance: the UID is not known before.
+fn secret(standby: &DisasterRecoveryInstance, what: &str) -> String {
+    names::cut("", &standby.name_any(), &names::hash_of(&[&uid_of(standby), what]))
 }
