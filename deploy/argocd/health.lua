@@ -1,5 +1,5 @@
--- Health of Region, DatabaseInstance, BackupSyncService and BucketReplicationRule for Argo CD, which knows
--- only its own kinds. They share their conditions, so they share this script: docs/gitops.md says where it
+-- Health of Region, DatabaseInstance, BackupSyncService, BucketReplicationRule and DisasterRecoveryInstance for
+-- Argo CD, which knows only its own kinds. They share their conditions, so they share this script: docs/gitops.md says where it
 -- goes.
 local function answer(status, message)
   return {status = status, message = message}
@@ -37,7 +37,7 @@ if holds("Ready", "True") and conditions.Ready.reason == "Suspended" then
   return answer("Suspended", conditions.Ready.message)
 end
 -- It worked once: an outage is told as one, although it heals by itself.
-if status.phase == "Stale" then
+if status.phase == "Stale" or (status.phase == "Standby" and holds("Ready", "False")) then
   return answer("Degraded", conditions.Ready.message)
 end
 if holds("Reconciling", "True") then

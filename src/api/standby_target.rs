@@ -35,9 +35,9 @@ pub struct StandbyTarget {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.?storageClassName.orValue('') == oldSelf.?storageClassName.orValue('')")
+    validation = Rule::new("has(self.storageClassName) == has(oldSelf.storageClassName) && (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)")
         .message("storageClassName can't be changed; delete this instance and create another"),
-    validation = Rule::new("self.storage == oldSelf.storage")
+    validation = Rule::new("quantity(self.storage).compareTo(quantity(oldSelf.storage)) == 0")
         .message("storage can't be changed; where the volumes' class allows it, change the PersistentVolumeClaims themselves")
 )]
 pub struct ManagedReplicaSet {

@@ -105,7 +105,7 @@ async fn p02_an_instance_that_can_not_be_is_refused_on_apply() {
             json!({"engine": "SQLServer", "backups": backups(json!({"format": "SQLServer", "sqlServer": {"utcOffset": "2h"}}))}),
             "must be Z or like",
         ),
-        (json!({"engine": "SQLServer", "endpoint": {"uri": "mysql://x:3306"}}), "MySQL only"),
+        (json!({"engine": "SQLServer", "endpoint": {"uri": "mysql://x:3306"}}), "does not fit the engine"),
         (json!({"engine": "MySQL", "endpoint": {"uri": "mysql://root:secret@x:3306"}}), "without user"),
         (json!({"engine": "MySQL", "backups": backups(json!({"format": "Files"}))}), "files is needed"),
         (json!({"engine": "MySQL", "backups": backups(json!({"files": {"full": "x"}}))}), "files is needed"),
