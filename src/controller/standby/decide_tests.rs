@@ -374,7 +374,7 @@ fn d04_a_copy_that_users_can_write_to_is_not_ready() {
     let copy = reporting(
         &standby("", ""),
         report(|told| {
-            told["cycle"]["fence"] = json!({"level": "None", "missing": ["the account may not; grant it"]})
+            told["cycle"]["fence"] = json!({"level": "None", "missing": ["the account may not; grant it"]});
         }),
     );
     let decision = decided(&copy, &observed(vec![job(&copy, true, 100)]));
