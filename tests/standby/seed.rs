@@ -1,14 +1,18 @@
 //! What a master holds is copied, whatever is done meanwhile, and however often it is begun.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use farshore::{
     mongo::Namespace,
     standby::{
-        SeedProgress,
+        Endpoint, SeedProgress, Session,
+        apply::{Applier, FromMaster, Refetch},
+        feed::{self, Heard, Kind},
         lease::Lease,
         seed::{Copied, Later, Seed, finish_indexes},
+        state::{self, Claimed, Start, State},
         target::Target,
+        window::Window,
     },
 };
 use futures::TryStreamExt;
@@ -201,12 +205,12 @@ async fn d10_a_copy_that_was_stopped_goes_on_and_repeats_no_range() {
     let (progress, stop) = (watch::Sender::default(), CancellationToken::new());
     let mut watched = progress.subscribe();
     let seed = pair.seed(&progress, &stop).with_ranges_of(50_000);
-    let stopping = async {
+    let stopping = tokio::spawn(async move {
         watched.wait_for(|progress: &SeedProgress| progress.documents_done > 0).await.unwrap();
         stop.cancel();
-    };
-    let (copied, ()) = tokio::join!(seed.copy(), stopping);
-    assert_eq!(copied.unwrap(), Copied::Stopped);
+    });
+    assert_eq!(seed.copy().await.unwrap(), Copied::Stopped);
+    stopping.await.unwrap();
     let plan = pair.plan("shop.orders").await;
     let done = plan.get_array("done").unwrap().len();
     assert!(done < plan.get_array("bounds").unwrap().len(), "{plan}");
@@ -261,6 +265,108 @@ async fn d01_a_collection_that_was_renamed_is_copied_again_as_it_is_now() {
     for name in ["old", "orders"] {
         assert_eq!(seed.copy_again(&Namespace::new("shop", name)).await.unwrap(), Copied::All(Vec::new()));
     }
+    pair.assert_same().await;
+}
+
+/// Applies what the master did since, until the copy is consistent.
+async fn catch_up(pair: &Pair, state: Arc<State>, later: Vec<Later>) {
+    let refetch: Arc<dyn Refetch> = Arc::new(FromMaster(pair.master.client.clone()));
+    let mut applier = Applier::open(Arc::clone(&state), Some(refetch)).await.unwrap();
+    let collections = documents(&pair.target.client).await.into_keys();
+    let collections = collections.map(|name| Namespace::parse(&name).unwrap()).collect();
+    let unique = later.into_iter().flat_map(|Later { namespace, indexes }| {
+        indexes.into_iter().map(move |index| (namespace.clone(), index))
+    });
+    applier.copied(collections, unique.collect()).await.unwrap();
+    let end = feed::here(&pair.master.client, Kind::ChangeStream).await.unwrap().place;
+    state.copied(end).await.unwrap();
+    let from = state.record().position.unwrap();
+    let mut feed = feed::open(&pair.master.client, &from, Kind::ChangeStream).await.unwrap();
+    let mut number = 0;
+    loop {
+        match feed.next().await.unwrap() {
+            Heard::Group(group) => {
+                number += 1;
+                applier.write(Window { number, groups: vec![group] }, false).await.unwrap();
+            }
+            Heard::Idle(position) if Some(position.place) >= state.record().consistent_at => break,
+            Heard::Idle(_) => {}
+        }
+    }
+    applier.finish().await.unwrap();
+}
+
+async fn held(pair: &Pair) -> Arc<State> {
+    let endpoint = |server: &Secantus| Endpoint { uri: server.uri(), credentials: None };
+    let session = Session {
+        master: endpoint(&pair.master),
+        target: endpoint(&pair.target),
+        owner: "test".to_owned(),
+        run: "1".to_owned(),
+        resync: None,
+    };
+    let Claimed::Held { state, .. } = state::claim(&pair.target.client, &session).await.unwrap() else {
+        panic!("the target is new")
+    };
+    let position = feed::here(&pair.master.client, Kind::ChangeStream).await.unwrap();
+    state.begin(&Start { position, replica_set_id: None }).await.unwrap();
+    let kept = Arc::clone(&state);
+    // For as long as the test runs.
+    tokio::spawn(async move { kept.keep().await });
+    state
+}
+
+#[tokio::test]
+async fn d01_what_is_renamed_swapped_and_dropped_while_it_is_copied_ends_as_the_master_has_it() {
+    let pair = Pair::start().await;
+    let database = pair.master.client.database("shop");
+    let of = |name: &str| database.collection::<Document>(name);
+    let rename = async |from: &str, to: &str| {
+        let command =
+            doc! {"renameCollection": format!("shop.{from}"), "to": format!("shop.{to}"), "dropTarget": true};
+        pair.master.client.database("admin").run_command(command).await.unwrap();
+    };
+    of("first").insert_one(doc! {"_id": 0}).await.unwrap();
+    for name in ["large", "one", "two", "old", "renamed", "kept"] {
+        of(name).insert_many((0..150).map(|id| doc! {"_id": id, "of": name})).await.unwrap();
+    }
+    let state = held(&pair).await;
+    // After the place from which on changes are heard, and before it is copied.
+    of("one").insert_one(doc! {"_id": -1}).await.unwrap();
+    of("renamed").delete_one(doc! {"_id": 1}).await.unwrap();
+    rename("renamed", "before").await;
+    of("before").update_one(doc! {"_id": 2}, doc! {"$set": {"late": true}}).await.unwrap();
+    rename("one", "three").await;
+    rename("two", "one").await;
+    rename("three", "two").await;
+    of("one").delete_one(doc! {"_id": 3}).await.unwrap();
+    // While it is copied.
+    let (progress, stop) = (watch::Sender::default(), CancellationToken::new());
+    let mut watched = progress.subscribe();
+    let target = state.target();
+    let seed = Seed::new(&pair.master.client, target, progress.clone(), stop.clone()).with_ranges_of(2500);
+    let stopping = tokio::spawn(async move {
+        watched.wait_for(|progress: &SeedProgress| progress.documents_done > 200).await.unwrap();
+        stop.cancel();
+    });
+    assert_eq!(seed.copy().await.unwrap(), Copied::Stopped);
+    stopping.await.unwrap();
+    of("large").insert_one(doc! {"_id": -2}).await.unwrap();
+    rename("large", "larger").await;
+    of("old").drop().await.unwrap();
+    rename("kept", "old").await;
+    of("kept").insert_one(doc! {"_id": "anew"}).await.unwrap();
+    rename("one", "four").await;
+    rename("two", "one").await;
+    rename("four", "two").await;
+    let seed =
+        Seed::new(&pair.master.client, target, progress, CancellationToken::new()).with_ranges_of(2500);
+    let Copied::All(later) = seed.copy().await.unwrap() else { panic!("nobody stopped it") };
+    // After it.
+    rename("larger", "large").await;
+    of("large").delete_one(doc! {"_id": 7}).await.unwrap();
+    rename("first", "before").await;
+    catch_up(&pair, state, later).await;
     pair.assert_same().await;
 }
 

@@ -150,13 +150,21 @@ mod tests {
     use mongodb::bson::{self, Bson, Document, oid::ObjectId};
 
     use super::{Listed, Plan};
-    use crate::mongo::Namespace;
+    use crate::mongo::{Namespace, Place};
 
     #[test]
     fn d01_a_plan_is_read_as_it_was_written_and_knows_what_is_missing() {
         let namespace = Namespace::new("shop", "orders.2026");
         let (options, documents, bytes) = (Document::new(), 1, 2);
-        let listed = Listed { namespace, options, capped: false, uuid: None, documents, bytes };
+        let listed = Listed {
+            namespace,
+            options,
+            capped: false,
+            uuid: None,
+            since: Place::default(),
+            documents,
+            bytes,
+        };
         let mut plan = Plan::new(&listed, vec![Bson::Int32(5), Bson::ObjectId(ObjectId::new())]);
         assert_eq!(plan.missing(), [0, 1, 2]);
         plan.done = vec![2, 0];

@@ -7,11 +7,15 @@ use mongodb::{
 };
 
 use crate::{
-    mongo::Namespace,
+    mongo::{Namespace, Place},
     standby::{
         Error, Result, Side,
         feed::is_copied,
-        servers::{ANSWER, ask, facts::why_uncopied, lacking, within},
+        servers::{
+            ANSWER, ask,
+            facts::{self, why_uncopied},
+            lacking, within,
+        },
     },
 };
 
@@ -24,6 +28,8 @@ pub(super) struct Listed {
     pub capped: bool,
     /// Another one of the same name has another.
     pub uuid: Option<Binary>,
+    /// It is read as it was at this moment of the master, or later.
+    pub since: Place,
     /// An estimate.
     pub documents: u64,
     /// An estimate; 0 where it isn't known.
@@ -38,12 +44,13 @@ type View = (Namespace, Document);
 /// [`Error::Refused`] with `NotSupported` for a collection that can't be copied, or `PrivilegeMissing`;
 /// [`Error::Server`].
 pub(super) async fn list(master: &Client) -> Result<(Vec<Listed>, Vec<View>)> {
+    let (since, _) = facts::majority_of(master, Side::Master).await?;
     let names = master.list_database_names();
     let names = within(ANSWER, Side::Master, "listDatabases", names.into_future()).await.map_err(reader)?;
     let (mut collections, mut views) = (Vec::new(), Vec::new());
     for name in names.into_iter().filter(|name| is_copied(name)) {
         for found in of_database(master, &name, doc! {}).await? {
-            match read(&name, found)? {
+            match read(&name, found, since)? {
                 Some(Found::Collection(listed)) => collections.push(measured(master, *listed).await?),
                 Some(Found::View(namespace, options)) => views.push((namespace, options)),
                 None => {}
@@ -63,9 +70,11 @@ pub(super) async fn list_one(master: &Client, namespace: &Namespace) -> Result<O
     if !is_copied(&namespace.database) {
         return Ok(None);
     }
+    let (since, _) = facts::majority_of(master, Side::Master).await?;
     let filter = doc! {"name": &namespace.collection};
     let found = of_database(master, &namespace.database, filter).await?;
-    match found.into_iter().next().map(|found| read(&namespace.database, found)).transpose()?.flatten() {
+    match found.into_iter().next().map(|found| read(&namespace.database, found, since)).transpose()?.flatten()
+    {
         Some(Found::Collection(listed)) => Ok(Some(measured(master, *listed).await?)),
         _ => Ok(None),
     }
@@ -90,7 +99,7 @@ enum Found {
 }
 
 /// Reads an entry of a list; `None` for one that is the server's own.
-fn read(database: &str, mut found: Document) -> Result<Option<Found>> {
+fn read(database: &str, mut found: Document, since: Place) -> Result<Option<Found>> {
     let name = found.get_str("name").unwrap_or_default().to_owned();
     let namespace = Namespace::new(database, &name);
     if let Some(why) = why_uncopied(&found) {
@@ -123,7 +132,7 @@ fn read(database: &str, mut found: Document) -> Result<Option<Found>> {
         Some(Bson::Binary(uuid)) => Some(uuid.clone()),
         _ => None,
     };
-    let listed = Listed { namespace, options, capped, uuid, documents: 0, bytes: 0 };
+    let listed = Listed { namespace, options, capped, uuid, since, documents: 0, bytes: 0 };
     Ok(Some(Found::Collection(Box::new(listed))))
 }
 
@@ -160,7 +169,7 @@ mod tests {
     use mongodb::bson::doc;
 
     use super::{Found, read};
-    use crate::mongo::Namespace;
+    use crate::mongo::{Namespace, Place};
 
     #[test]
     fn d01_options_are_kept_as_create_takes_them() {
@@ -168,8 +177,11 @@ mod tests {
             "capped": true, "size": 4096, "validator": {"a": 1}, "collation": {"locale": "de"},
             "uuid": 1, "temp": true, "autoIndexId": false,
         };
-        let found =
-            read("shop", doc! {"name": "logs", "type": "collection", "options": options, "idIndex": {}});
+        let found = read(
+            "shop",
+            doc! {"name": "logs", "type": "collection", "options": options, "idIndex": {}},
+            Place::default(),
+        );
         let Some(Found::Collection(listed)) = found.unwrap() else { panic!("a collection") };
         let expected =
             doc! {"capped": true, "size": 4096, "validator": {"a": 1}, "collation": {"locale": "de"}};
@@ -180,12 +192,14 @@ mod tests {
     #[test]
     fn d01_views_and_the_servers_own_are_told_apart_and_what_can_not_be_copied_is_refused() {
         let view = doc! {"name": "v", "type": "view", "options": {"viewOn": "a", "pipeline": []}};
-        assert!(matches!(read("shop", view).unwrap(), Some(Found::View(..))));
+        assert!(matches!(read("shop", view, Place::default()).unwrap(), Some(Found::View(..))));
         for name in ["system.views", "system.profile", "system.js"] {
-            assert!(read("shop", doc! {"name": name, "type": "collection"}).unwrap().is_none());
+            assert!(
+                read("shop", doc! {"name": name, "type": "collection"}, Place::default()).unwrap().is_none()
+            );
         }
         for other in [doc! {"name": "t", "type": "timeseries"}, doc! {"name": "t", "type": "something"}] {
-            assert_eq!(read("shop", other).err().unwrap().reason(), "NotSupported");
+            assert_eq!(read("shop", other, Place::default()).err().unwrap().reason(), "NotSupported");
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::TryStreamExt;
 use mongodb::{
-    bson::{Bson, Document, RawArrayBuf, RawDocumentBuf, cstr, doc, rawdoc},
+    bson::{Bson, Document, RawArrayBuf, RawDocumentBuf, Timestamp, cstr, doc, rawdoc},
     error::Error as ServerError,
     options::{Hint, ReadConcern},
 };
@@ -74,6 +74,11 @@ pub(super) async fn copy(
     let namespace = &listed.namespace;
     let what = format!("reading {namespace}");
     let of = seed.master.database(&namespace.database).collection::<RawDocumentBuf>(&namespace.collection);
+    // A member that has just become the primary may for a moment not know of everything that a majority has.
+    let session = seed.master.start_session().causal_consistency(true);
+    let mut session = within(READ, Side::Master, &what, session.into_future()).await?;
+    session
+        .advance_operation_time(Timestamp { time: listed.since.seconds, increment: listed.since.increment });
     // What no majority has may be rolled back.
     let mut find = of.find(doc! {}).read_concern(ReadConcern::majority()).batch_size(batch(listed));
     if !bounds.is_empty() {
@@ -86,9 +91,10 @@ pub(super) async fn copy(
         }
     }
     let reader = |error| lacking(error, Side::Master, "readAnyDatabase");
+    let find = find.session(&mut session);
     let mut cursor = within(READ, Side::Master, &what, find.into_future()).await.map_err(reader)?;
     let (mut held, mut size, mut counts) = (Vec::new(), 0, (0, 0));
-    while within(READ, Side::Master, &what, cursor.advance()).await.map_err(reader)? {
+    while within(READ, Side::Master, &what, cursor.advance(&mut session)).await.map_err(reader)? {
         let document = cursor.current().to_owned();
         size += document.as_bytes().len();
         held.push(document);
@@ -221,7 +227,7 @@ mod tests {
     use mongodb::bson::{Bson, Document};
 
     use super::{Listed, batch, chosen};
-    use crate::mongo::Namespace;
+    use crate::mongo::{Namespace, Place};
 
     #[test]
     fn d01_bounds_lie_evenly_between_ranges() {
@@ -239,7 +245,15 @@ mod tests {
     fn d01_a_batch_is_bounded_by_bytes() {
         let listed = |documents, bytes| {
             let (namespace, options) = (Namespace::new("shop", "orders"), Document::new());
-            Listed { namespace, options, capped: false, uuid: None, documents, bytes }
+            Listed {
+                namespace,
+                options,
+                capped: false,
+                uuid: None,
+                since: Place::default(),
+                documents,
+                bytes,
+            }
         };
         assert_eq!(batch(&listed(0, 0)), 2000);
         assert_eq!(batch(&listed(1_000_000, 200_000_000)), 2000);
