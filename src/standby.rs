@@ -15,6 +15,7 @@ pub mod feed;
 pub mod fence;
 pub mod journal;
 pub mod lease;
+mod run;
 pub mod seed;
 pub mod servers;
 pub mod state;
@@ -28,7 +29,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-pub use self::error::{Error, Result, Side};
+pub use self::{
+    error::{Error, Result, Side},
+    run::run,
+};
 use crate::mongo::Place;
 
 /// A replica set, and how it is reached.
@@ -81,11 +85,12 @@ pub enum Update {
     Moved(Moved),
     /// How it stands, as a whole, each time.
     Standing(Box<Standing>),
-    /// An attempt failed, and is repeated.
+    /// An attempt failed, and is repeated unless only a person can help.
     Failed {
         side: Option<Side>,
         reason: &'static str,
         message: String,
+        permanent: bool,
     },
 }
 
@@ -256,13 +261,4 @@ pub struct Receipt {
     pub proved: bool,
     /// The master could be asked at the end.
     pub master_answered: bool,
-}
-
-/// Follows the master until the shift is over, or the target has taken over.
-///
-/// # Errors
-/// See [`Error`].
-pub async fn run(session: Session, strings: Strings) -> Result<()> {
-    let _ = (session, strings);
-    Err(Error::Broken("it does not know how to follow a master yet".to_owned()))
 }

@@ -126,7 +126,7 @@ async fn tell(mut told: mpsc::Receiver<Update>, json: bool) -> Result<(), Error>
                     tracing::info!(reason = finding.reason, "{}", finding.message);
                 }
             }
-            Update::Failed { reason, message, side: _ } => tracing::warn!(reason, "{message}"),
+            Update::Failed { reason, message, side: _, permanent: _ } => tracing::warn!(reason, "{message}"),
             Update::Moved(moved) => {
                 if let Some(seed) = moved.seed.filter(|_| !json) {
                     writeln!(out, "seeding: {} of {} documents", seed.documents_done, seed.documents)?;

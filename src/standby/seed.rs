@@ -19,7 +19,7 @@ mod range;
 
 use std::sync::Arc;
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use mongodb::{Client, bson::Document};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -103,7 +103,8 @@ impl Seed {
                 ..SeedProgress::default()
             };
         });
-        let copying = collections.iter().map(|listed| self.one(&ledger, listed));
+        // Boxed here, where the compiler can see that it is Send.
+        let copying: Vec<_> = collections.iter().map(|listed| self.one(&ledger, listed).boxed()).collect();
         let copied: Vec<Option<Later>> =
             stream::iter(copying).buffer_unordered(PARALLEL).try_collect().await?;
         if self.stop.is_cancelled() {

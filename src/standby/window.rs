@@ -132,7 +132,7 @@ pub struct Gathering {
 impl Gathering {
     pub fn add(&mut self, group: Group) {
         self.changes += group.changes.len();
-        self.bytes += group.changes.iter().map(size).sum::<usize>();
+        self.bytes += weight(&group);
         self.groups.push(group);
     }
 
@@ -152,6 +152,12 @@ impl Gathering {
     pub fn take(&mut self, number: i64) -> Window {
         Window { number, groups: std::mem::take(self).groups }
     }
+}
+
+/// About the size of a group in memory.
+#[must_use]
+pub fn weight(group: &Group) -> usize {
+    group.changes.iter().map(size).sum()
 }
 
 /// About its size in memory.

@@ -6,6 +6,7 @@ use std::{path::Path, time::Duration};
 
 pub use told::reported;
 
+use futures::FutureExt;
 use jiff::Timestamp;
 use kube::{Api, Client};
 use tokio::sync::watch;
@@ -44,8 +45,10 @@ pub async fn run(start: &Start, task: &Task, work: &StandbyTask) -> Result<(), E
         Ok(async move {
             let (activate, wanted) = watch::channel(None);
             let strings = standby::Strings { activate: wanted, hand_over, updates };
+            // Boxed here, where the compiler can see that it is Send.
+            let following = standby::run(session, strings).boxed();
             tokio::select! {
-                ended = standby::run(session, strings) => Ok(ended?),
+                ended = following => Ok(ended?),
                 () = pass_on(wish, activate) => Err(Error::Broken("nobody waits for the activation".to_owned())),
             }
         })

@@ -4,6 +4,7 @@
 
 mod activation;
 mod apply;
+mod converge;
 mod feed;
 mod fence;
 #[allow(dead_code, reason = "not every test needs all of it")]

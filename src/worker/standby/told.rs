@@ -27,8 +27,8 @@ impl From<Update> for Told<DisasterRecoveryInstance> {
                 let (cycle, findings) = reported(*standing, now);
                 Self::Done { began: now, cycle: Box::new(cycle), findings }
             }
-            Update::Failed { side, reason, message } => {
-                Self::Failed { side: side.map(server_side), reason, message, permanent: false }
+            Update::Failed { side, reason, message, permanent } => {
+                Self::Failed { side: side.map(server_side), reason, message, permanent }
             }
         }
     }
