@@ -5,6 +5,7 @@
 
 mod cursor;
 mod event;
+mod foreign;
 mod gap;
 mod groups;
 pub mod oplog;

@@ -167,7 +167,8 @@ async fn d01_collections_and_indexes_are_heard() {
     let shop = master.client.database("shop");
     let run = async |command: Document| shop.run_command(command).await.unwrap();
     run(doc! {"create": "logs", "capped": true, "size": 4096}).await;
-    run(doc! {"createIndexes": "orders", "indexes": [{"key": {"n": 1}, "name": "n_1"}]}).await;
+    let index = doc! {"key": {"n": 1}, "name": "n_1", "unique": true, "sparse": true};
+    run(doc! {"createIndexes": "orders", "indexes": [index]}).await;
     run(doc! {"collMod": "orders", "validator": {"n": {"$exists": true}}}).await;
     run(doc! {"dropIndexes": "orders", "index": "n_1"}).await;
     let rename = doc! {"renameCollection": "shop.logs", "to": "shop.old"};
@@ -188,6 +189,7 @@ async fn d01_collections_and_indexes_are_heard() {
                 format!("create {namespace} {}", options.get_bool("capped").is_ok_and(|capped| capped))
             }
             Change::Define(Define::CreateIndexes { namespace, indexes }) => {
+                assert!(indexes[0].get_bool("unique").unwrap() && indexes[0].get_bool("sparse").unwrap());
                 format!("index {namespace} {}", indexes[0].get_str("name").unwrap())
             }
             Change::Define(Define::Command { command, .. }) => {

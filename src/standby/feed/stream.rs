@@ -15,7 +15,7 @@ use super::{
     Feed, Heard, Position,
     cursor::{Batch, Cursor},
     event::{self, Parts},
-    gap,
+    foreign, gap,
     groups::Groups,
     token,
 };
@@ -65,6 +65,7 @@ impl ChangeStream {
         let groups = Groups::new(opened);
         let (client, heard) = (client.clone(), VecDeque::new());
         let mut stream = Self { client, cursor, parts: Parts::default(), groups, heard, opened, told };
+        let first = stream.completed(first).await?;
         stream.take(first, None)?;
         Ok(stream)
     }
@@ -76,7 +77,18 @@ impl ChangeStream {
             if self.told { None } else { Some(facts::majority_of(&self.client, Side::Master).await?.0) };
         let wait = if self.groups.holds() { PROOF } else { WAIT };
         let batch = self.cursor.more(wait).await.map_err(|error| explain(error, self.groups.before()))?;
+        let batch = self.completed(batch).await?;
         self.take(batch, majority)
+    }
+
+    /// What mongod tells in its events, others keep to their oplog.
+    async fn completed(&self, mut batch: Batch) -> Result<Batch> {
+        if !self.told {
+            for event in &mut batch.documents {
+                foreign::complete(&self.client, event).await?;
+            }
+        }
+        Ok(batch)
     }
 
     fn take(&mut self, batch: Batch, majority: Option<Place>) -> Result<()> {
