@@ -86,7 +86,7 @@ pub struct DisasterRecoveryInstanceSpec {
     pub drain_timeout: HumanDuration,
     /// The replica set that follows.
     pub target: StandbyTarget,
-    /// How the worker's pods are run.
+    /// How the worker's pods are run. Without `resources`, with at most 256Mi of memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<WorkerSpec>,
 }
@@ -274,10 +274,13 @@ impl Served for DisasterRecoveryInstance {
         self.spec.worker.as_ref()
     }
 
-    /// What was asked for once stays so, whatever the spec says now (`D03`).
+    /// What was asked for once stays so, whatever the spec says now (`D03`). Of a copy that was never complete nothing is
+    /// asked: it would take over some day, when nobody thinks of it any more.
     fn activation(&self) -> Option<ActivationWish> {
         let latched = self.status.as_ref().and_then(|status| status.activation.as_ref());
-        let wanted = self.spec.state == StandbyState::Active || latched.is_some();
+        let known = self.observed().and_then(|report| report.cycle.as_ref());
+        let seeded = known.is_some_and(|known| known.seeded_at.is_some());
+        let wanted = (self.spec.state == StandbyState::Active && seeded) || latched.is_some();
         let accepted = self.annotations().get(ACCEPT_SPLIT_BRAIN);
         wanted.then(|| ActivationWish {
             requested_at: latched.map(|activation| activation.requested_at.0),

@@ -273,6 +273,8 @@ fn d03_a_copy_that_is_not_complete_is_not_activated_some_day() {
     let ready = find(&status.conditions, READY).unwrap();
     assert!(ready.message.contains("can't be activated before that"), "{}", ready.message);
     assert_eq!(told(&decision, READY_TO_ACTIVATE), is("False", "NotSeeded"));
+    assert!(copy.activation().is_none(), "its worker is not asked either");
+    assert!(following("state: Active").activation().is_some());
 }
 
 fn activation(receipt: Value) -> impl Fn(&mut Value) {

@@ -85,7 +85,7 @@ fn program(options: &Options) -> Container {
         image: Some(options.worker_image.clone()),
         image_pull_policy: options.worker_image_pull_policy.clone(),
         args: Some(["worker", "install", PROGRAM_DIR].map(ToOwned::to_owned).to_vec()),
-        resources: Some(default_resources()),
+        resources: Some(default_resources("128Mi")),
         security_context: Some(confined()),
         volume_mounts: Some(vec![VolumeMount {
             name: PROGRAM.to_owned(),
@@ -123,7 +123,7 @@ fn container(
         args: Some(args.map(ToOwned::to_owned).to_vec()),
         liveness_probe: Some(probe("/healthz", 10, 6)),
         readiness_probe: Some(Probe { initial_delay_seconds: head_start(work), ..probe("/readyz", 5, 3) }),
-        resources: resources.or_else(|| database.is_none().then(default_resources)),
+        resources: resources.or_else(|| database.is_none().then(|| default_resources(most_memory(work)))),
         security_context: Some(database.map_or_else(confined, |database| confined_for(database.engine))),
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         volume_mounts: Some(
@@ -156,10 +156,15 @@ fn probe(path: &str, period: i32, failures: i32) -> Probe {
     }
 }
 
-fn default_resources() -> ResourceRequirements {
+/// One that follows a master holds what it applies next, and what it has written down of it.
+fn most_memory(work: &Work) -> &'static str {
+    if work.role == "standby" { "256Mi" } else { "128Mi" }
+}
+
+fn default_resources(most: &str) -> ResourceRequirements {
     let quantity = |name: &str, text: &str| (name.to_owned(), Quantity(text.to_owned()));
     ResourceRequirements {
-        limits: Some(BTreeMap::from([quantity("memory", "128Mi")])),
+        limits: Some(BTreeMap::from([quantity("memory", most)])),
         requests: Some(BTreeMap::from([quantity("cpu", "50m"), quantity("memory", "64Mi")])),
         ..ResourceRequirements::default()
     }
