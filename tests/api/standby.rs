@@ -174,7 +174,7 @@ async fn d02_d07_what_can_not_be_is_refused_on_apply() {
     for (more, words) in cases {
         match try_standby(&world, "copy", more.clone()).await {
             Err(kube::Error::Api(status)) => {
-                assert!(status.message.contains(words), "{more}: {}", status.message)
+                assert!(status.message.contains(words), "{more}: {}", status.message);
             }
             other => panic!("{more} was to be refused with {words:?}; it was {other:?}"),
         }
@@ -189,7 +189,7 @@ async fn d02_d07_what_can_not_be_is_refused_on_apply() {
     ] {
         match try_standby(&world, "good", more.clone()).await {
             Err(kube::Error::Api(status)) => {
-                assert!(status.message.contains(words), "{more}: {}", status.message)
+                assert!(status.message.contains(words), "{more}: {}", status.message);
             }
             other => panic!("{more} was to be refused with {words:?}; it was {other:?}"),
         }
@@ -319,7 +319,7 @@ async fn d02_a_managed_target_is_made_changed_and_left_to_its_users() {
             match found {
                 Some(found) if holds(&found) => return found,
                 other => {
-                    assert!(start.elapsed() < PATIENCE, "the StatefulSet was to: {what}; it is {other:#?}")
+                    assert!(start.elapsed() < PATIENCE, "the StatefulSet was to: {what}; it is {other:#?}");
                 }
             }
             tokio::time::sleep(Duration::from_millis(100)).await;

@@ -82,7 +82,6 @@ impl Follower {
         self.signal("TERM");
         self.child.wait().unwrap().code()
     }
-
 }
 
 impl Drop for Follower {
