@@ -8,6 +8,7 @@
 
 mod accounts;
 mod block;
+mod directory;
 mod expiry;
 pub mod roles;
 
@@ -15,7 +16,7 @@ use std::sync::Arc;
 
 use mongodb::{Client, bson::doc};
 
-use self::accounts::{Account, Accounts};
+use self::{accounts::Accounts, directory::Account};
 use super::{Endpoint, Fence as Standing, Level, Result, Side, servers::ask, state::State, target::Target};
 
 /// The fence around a target.

@@ -12,13 +12,14 @@ use mongodb::{
 
 use super::{
     Layer,
+    directory::{Account, Directory, User, directory},
     roles::{Role, is_exempt, reduced, roles_of},
 };
 use crate::standby::{
     Error, Result, Side,
     error::failed,
     lease::COMMAND,
-    servers::{ask, code, code_of},
+    servers::{code, code_of},
     target::{RECORDS, Target, within},
 };
 
@@ -30,53 +31,11 @@ const OF_MASTER: &str = "ofMaster";
 const USER_NOT_FOUND: i32 = 11;
 const ROLE_EXISTS: i32 = 51_002;
 
-/// Who somebody is.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Account {
-    pub name: String,
-    pub database: String,
-}
-
-impl Account {
-    pub(super) fn read(user: &Document) -> Option<Self> {
-        Some(Self {
-            name: user.get_str("user").ok()?.to_owned(),
-            database: user.get_str("db").ok()?.to_owned(),
-        })
-    }
-
-    fn id(&self) -> String {
-        format!("{}.{}", self.database, self.name)
-    }
-}
-
 /// The accounts of a target.
 pub(super) struct Accounts<'a> {
     pub target: &'a Target,
     pub master: Option<&'a Client>,
     pub own: Vec<Account>,
-}
-
-/// A user as a server has it.
-#[derive(Clone, Debug)]
-struct User {
-    account: Account,
-    roles: Vec<Role>,
-    credentials: Option<Bson>,
-    whole: Document,
-}
-
-/// Users and roles of a server.
-#[derive(Debug, Default)]
-struct Directory {
-    users: Vec<User>,
-    custom: Vec<Document>,
-}
-
-impl Directory {
-    fn user(&self, account: &Account) -> Option<&User> {
-        self.users.iter().find(|user| user.account == *account)
-    }
 }
 
 impl Accounts<'_> {
@@ -325,44 +284,4 @@ fn refused<T>(done: Result<T>, layer: &mut Layer) -> Result<Option<T>> {
 fn same(one: &[Role], other: &[Role]) -> bool {
     let set = |roles: &[Role]| roles.iter().cloned().collect::<std::collections::BTreeSet<_>>();
     set(one) == set(other)
-}
-
-/// Who there is, with what is kept of passwords where that may be seen.
-async fn directory(client: &Client, side: Side) -> Result<Directory> {
-    let admin = client.database("admin");
-    let list = async {
-        let users = admin.collection::<Document>("system.users");
-        let found = users.find(doc! {}).projection(doc! {"user": 1, "db": 1, "roles": 1}).await?;
-        found.try_collect::<Vec<Document>>().await
-    };
-    let list = within(COMMAND, list).await.map_err(failed(side, "listing accounts"))?;
-    let names: Vec<Document> =
-        list.iter().filter_map(Account::read).map(|of| doc! {"user": of.name, "db": of.database}).collect();
-    let info = doc! {"usersInfo": names, "showCredentials": true};
-    let users = match ask(client, side, ("admin", info)).await {
-        Ok(answer) => documents(&answer, "users"),
-        Err(error) if code_of(&error) == Some(code::UNAUTHORIZED) => list,
-        Err(error) => return Err(error),
-    };
-    let databases: std::collections::BTreeSet<String> = users
-        .iter()
-        .flat_map(roles_of)
-        .map(|role| role.database)
-        .chain(users.iter().filter_map(Account::read).map(|of| of.database))
-        .collect();
-    let mut custom = Vec::new();
-    for database in databases.iter().filter(|database| *database != "$external") {
-        let info = doc! {"rolesInfo": 1, "showPrivileges": true, "showBuiltinRoles": false};
-        custom.extend(documents(&ask(client, side, (database, info)).await?, "roles"));
-    }
-    let users = users.into_iter().filter_map(|whole| {
-        let (account, roles) = (Account::read(&whole)?, roles_of(&whole));
-        Some(User { account, roles, credentials: whole.get("credentials").cloned(), whole })
-    });
-    Ok(Directory { users: users.collect(), custom })
-}
-
-fn documents(answer: &Document, field: &str) -> Vec<Document> {
-    let of = answer.get_array(field).ok().into_iter().flatten();
-    of.filter_map(|document| document.as_document().cloned()).collect()
 }
