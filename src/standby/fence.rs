@@ -64,6 +64,18 @@ impl Fence {
     /// [`Error::Server`](super::Error::Server) where the target doesn't answer;
     /// [`Error::Superseded`](super::Error::Superseded). What it refuses is told in the answer.
     pub async fn raise(&self) -> Result<Raised> {
+        let accounts = self.accounts(Vec::new());
+        let was_raised = accounts.was_raised().await?;
+        let mut raised = self.raise_all().await?;
+        if !was_raised {
+            // There was nothing to be undone.
+            raised.mended.clear();
+            accounts.remember().await?;
+        }
+        Ok(raised)
+    }
+
+    async fn raise_all(&self) -> Result<Raised> {
         let expiry = expiry::set(self.target(), &self.endpoint, false).await?;
         let Some(own) = self.own().await? else {
             let open = "the target asks nobody for a password, so everybody may write to it: start its members with --auth (or --keyFile), and give Farshore an account";

@@ -28,6 +28,8 @@ const COLLECTION: &str = "accounts";
 const ARRIVING: &str = "farshore_arriving";
 /// It was brought from the master, or is there too.
 const OF_MASTER: &str = "ofMaster";
+/// Beside the accounts, which have a dot in their ids.
+const RAISED: &str = "raised";
 const USER_NOT_FOUND: i32 = 11;
 const ROLE_EXISTS: i32 = 51_002;
 
@@ -119,6 +121,16 @@ impl Accounts<'_> {
         }
         let done = self.grant(&user.account, &may).await;
         refused(done, layer).map(drop)
+    }
+
+    /// The fence was there before.
+    pub(super) async fn was_raised(&self) -> Result<bool> {
+        Ok(self.known().await?.iter().any(|of| of.get_str("_id").is_ok_and(|id| id == RAISED)))
+    }
+
+    /// The fence is there from now on.
+    pub(super) async fn remember(&self) -> Result<()> {
+        self.record(RAISED.to_owned(), doc! {"raised": true}, true).await
     }
 
     /// Gives every account what it is to have.

@@ -4,7 +4,7 @@ use mongodb::bson::{Bson, Document, doc};
 
 use super::Layer;
 use crate::standby::{
-    Result, Side,
+    Error, Result, Side,
     servers::{ask, code, code_of},
     target::Target,
 };
@@ -18,40 +18,48 @@ pub(super) async fn raise(target: &Target) -> Result<Layer> {
     let status = ask(target.client(), Side::Target, ("admin", status)).await?;
     if may_bypass(&status) == Some(false) {
         return Ok(Layer::missing(format!(
-            "writes are not blocked: Farshore's account on the target may not {BYPASS} and would shut itself out; grant it a role with the actions setUserWriteBlockMode and {BYPASS} on the cluster"
+            "writes are not blocked: Farshore's account on the target may not {BYPASS} and would shut itself out; {}",
+            grant()
         )));
     }
-    set(target, true).await
-}
-
-pub(super) async fn lower(target: &Target) -> Result<Layer> {
-    let layer = set(target, false).await?;
-    // A server that can't block doesn't.
-    Ok(Layer { missing: layer.missing.into_iter().filter(|text| !text.contains("6.0")).collect(), ..layer })
-}
-
-async fn set(target: &Target, global: bool) -> Result<Layer> {
     let was = mode(target).await?;
+    let Some(refusal) = set(target, true).await? else {
+        let mended = (was == Some(false)).then(|| "the block of writes was not there".to_owned());
+        return Ok(Layer { mended: mended.into_iter().collect(), ..Layer::default() });
+    };
+    Ok(Layer::missing(match code_of(&refusal) {
+        Some(code::UNKNOWN_COMMAND) => {
+            "writes are not blocked: the target's version can't, MongoDB 6.0 and later can; its accounts may only read".to_owned()
+        }
+        Some(code::UNAUTHORIZED) => {
+            format!("writes are not blocked: Farshore's account on the target may not; {}", grant())
+        }
+        _ => format!("writes are not blocked: {refusal}"),
+    }))
+}
+
+/// Lets writes through, of a server that can block them.
+pub(super) async fn lower(target: &Target) -> Result<Layer> {
+    match set(target, false).await? {
+        Some(refusal) if code_of(&refusal) != Some(code::UNKNOWN_COMMAND) => {
+            Ok(Layer::missing(format!("writes are blocked still: {refusal}; {}", grant())))
+        }
+        _ => Ok(Layer::default()),
+    }
+}
+
+fn grant() -> String {
+    format!("grant it a role with the actions setUserWriteBlockMode and {BYPASS} on the cluster")
+}
+
+/// Answers with the refusal, if the server refuses.
+async fn set(target: &Target, global: bool) -> Result<Option<Error>> {
     let command = doc! {"setUserWriteBlockMode": 1, "global": global};
     // It waits for what is being written, and takes no limits of a write.
     match target.build("admin", command, "setUserWriteBlockMode").await {
-        Ok(_) => {
-            let lifted = global && was == Some(false);
-            let mended =
-                if lifted { vec!["the block of writes was not there".to_owned()] } else { Vec::new() };
-            Ok(Layer { mended, ..Layer::default() })
-        }
-        Err(error) => match code_of(&error) {
-            Some(code::UNKNOWN_COMMAND) => Ok(Layer::missing(
-                "writes are not blocked: the target's version can't, MongoDB 6.0 and later can; its accounts may only read",
-            )),
-            Some(code::UNAUTHORIZED) => Ok(Layer::missing(format!(
-                "writes are not {}: Farshore's account on the target may not; grant it a role with the actions setUserWriteBlockMode and {BYPASS} on the cluster",
-                if global { "blocked" } else { "let through again" }
-            ))),
-            Some(_) => Ok(Layer::missing(format!("setUserWriteBlockMode: {error}"))),
-            None => Err(error),
-        },
+        Ok(_) => Ok(None),
+        Err(error) if code_of(&error).is_some() => Ok(Some(error)),
+        Err(error) => Err(error),
     }
 }
 
