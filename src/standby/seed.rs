@@ -24,7 +24,6 @@ use mongodb::{Client, bson::Document};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-pub use self::indexes::finish_indexes;
 use self::{
     collection::copy_collection,
     ledger::Ledger,

@@ -146,7 +146,8 @@ async fn d08_a_quiet_master_is_heard_to_be_quiet_each_second() {
     for _ in 0..4 {
         let begin = Instant::now();
         let Heard::Idle(position) = feed.next().await.unwrap() else { panic!("nothing happened") };
-        assert!(begin.elapsed() < Duration::from_secs(1));
+        // About one, on a machine that does nothing else.
+        assert!(begin.elapsed() < Duration::from_secs(3));
         assert!(position.place >= last && position.token.is_some());
         last = position.place;
     }
@@ -277,7 +278,7 @@ async fn d09_a_master_that_is_gone_is_noticed_and_heard_again() {
             Err(error) => break error,
         }
     };
-    assert!(begin.elapsed() < Duration::from_secs(4), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
     assert_eq!((error.reason(), error.is_permanent()), ("MasterUnreachable", false));
     master.restart().await;
     orders.insert_one(doc! {"_id": 2}).await.unwrap();

@@ -10,7 +10,7 @@ use mongodb::{
     error::ErrorKind,
 };
 
-use super::{Later, Seed, list::Listed};
+use super::{Seed, list::Listed};
 use crate::{
     mongo::Namespace,
     standby::{
@@ -38,18 +38,6 @@ pub(super) async fn build(seed: &Seed, listed: &Listed) -> Result<Vec<Document>>
         }
     }
     Ok(waiting)
-}
-
-/// Builds the indexes that waited, now that the copy is consistent. May be repeated.
-///
-/// # Errors
-/// [`Error::Server`] with what the target says against it; [`Error::Superseded`] without the lease.
-pub async fn finish_indexes(target: &Target, later: &[Later]) -> Result<()> {
-    for Later { namespace, indexes } in later {
-        let command = doc! {"createIndexes": &namespace.collection, "indexes": indexes.clone()};
-        target.build(&namespace.database, command, &format!("building the indexes of {namespace}")).await?;
-    }
-    Ok(())
 }
 
 /// The master's indexes of a collection, but for the one that each collection has.
