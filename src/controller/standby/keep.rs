@@ -67,6 +67,8 @@ pub async fn keep(
     let server = apply::<StatefulSet>(server, context).await?;
     // They go with the servers, not with the instance: what is active outlives that.
     let owner = server.controller_owner_ref(&());
+    // To hold the servers back until these are gone would take a right on them that we have no use for.
+    let owner = owner.map(|owner| OwnerReference { block_owner_deletion: None, ..owner });
     secret(standby, (key(standby), owner.clone()), [(KEY_FILE, random(756)?)], context).await?;
     let login = [("username", USERNAME.to_owned()), ("password", random(24)?)];
     secret(standby, (account(standby), owner), login, context).await?;

@@ -89,7 +89,7 @@ pub fn farewell(standby: &DisasterRecoveryInstance) -> Option<Announcement> {
     let begun = standby.status.as_ref().is_some_and(|status| status.observed.is_some());
     let existing = standby.spec.target.existing.as_ref().filter(|_| begun && !is_active(standby))?;
     let note = format!(
-        "{}: deleted; its replica set {} keeps what was copied, and stays closed to writers. To use it, run there as administrator: db.adminCommand({{setUserWriteBlockMode: 1, global: false}}), db.adminCommand({{setParameter: 1, ttlMonitorEnabled: true}}) on every member, give accounts their roles back, and drop the database farshore",
+        "{}: deleted; its replica set {} keeps what was copied, and stays closed to writers. To use it, run there as administrator: db.adminCommand({{setUserWriteBlockMode: 1, global: false}}), db.adminCommand({{setParameter: 1, ttlMonitorEnabled: true}}) on every member, give accounts their roles back, which are written down in farshore.accounts, and then drop the database farshore",
         about(standby),
         existing.uri
     );
