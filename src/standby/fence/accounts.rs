@@ -156,7 +156,7 @@ impl Accounts<'_> {
             Ok(directory) => Some(directory),
             Err(error) if code_of(&error) == Some(code::UNAUTHORIZED) => {
                 layer.missing.push(
-                    "the accounts of the master are not at the target: Farshore's account on the master may not see them; grant it viewUser and viewRole on all databases (as in userAdminAnyDatabase)"
+                    "the accounts of the master are not at the target: Farshore's account on the master may not see them; grant it the role backup on admin"
                         .to_owned(),
                 );
                 None

@@ -61,39 +61,59 @@ impl Directory {
     }
 }
 
-/// Who there is, with what is kept of passwords where that may be seen.
+/// Who there is, with what is kept of passwords where that may be seen: as backup tools read it, or else as the server
+/// tells it.
 pub(super) async fn directory(client: &Client, side: Side) -> Result<Directory> {
-    let admin = client.database("admin");
-    let list = async {
-        let users = admin.collection::<Document>("system.users");
-        let found = users.find(doc! {}).projection(doc! {"user": 1, "db": 1, "roles": 1}).await?;
-        found.try_collect::<Vec<Document>>().await
+    let listed = kept(client, side, "system.users").await?;
+    let users = if listed.iter().any(|user| user.contains_key("credentials")) {
+        listed
+    } else {
+        told_users(client, side, listed).await?
     };
-    let list = within(COMMAND, list).await.map_err(failed(side, "listing accounts"))?;
-    let names: Vec<Document> =
-        list.iter().filter_map(Account::read).map(|of| doc! {"user": of.name, "db": of.database}).collect();
-    let info = doc! {"usersInfo": names, "showCredentials": true};
-    let users = match ask(client, side, ("admin", info)).await {
-        Ok(answer) => documents(&answer, "users"),
-        Err(error) if code_of(&error) == Some(code::UNAUTHORIZED) => list,
-        Err(error) => return Err(error),
-    };
-    let databases: BTreeSet<String> = users
-        .iter()
-        .flat_map(roles_of)
-        .map(|role| role.database)
-        .chain(users.iter().filter_map(Account::read).map(|of| of.database))
-        .collect();
-    let mut custom = Vec::new();
-    for database in databases.iter().filter(|database| *database != "$external") {
-        let info = doc! {"rolesInfo": 1, "showPrivileges": true, "showBuiltinRoles": false};
-        custom.extend(documents(&ask(client, side, (database, info)).await?, "roles"));
+    let mut custom = kept(client, side, "system.roles").await?;
+    if custom.is_empty() {
+        custom = told_roles(client, side, &users).await?;
     }
     let users = users.into_iter().filter_map(|whole| {
         let (account, roles) = (Account::read(&whole)?, roles_of(&whole));
         Some(User { account, roles, credentials: whole.get("credentials").cloned(), whole })
     });
     Ok(Directory { users: users.collect(), custom })
+}
+
+/// A collection in which servers keep accounts.
+async fn kept(client: &Client, side: Side, collection: &str) -> Result<Vec<Document>> {
+    let of = client.database("admin").collection::<Document>(collection);
+    let found = async { of.find(doc! {}).await?.try_collect().await };
+    within(COMMAND, found).await.map_err(failed(side, "listing accounts"))
+}
+
+async fn told_users(client: &Client, side: Side, listed: Vec<Document>) -> Result<Vec<Document>> {
+    let names = listed.iter().filter_map(Account::read);
+    let names: Vec<Document> = names.map(|of| doc! {"user": of.name, "db": of.database}).collect();
+    let info = doc! {"usersInfo": names, "showCredentials": true};
+    match ask(client, side, ("admin", info)).await {
+        Ok(answer) => Ok(documents(&answer, "users")),
+        Err(error) if code_of(&error) == Some(code::UNAUTHORIZED) => Ok(listed),
+        Err(error) => Err(error),
+    }
+}
+
+async fn told_roles(client: &Client, side: Side, users: &[Document]) -> Result<Vec<Document>> {
+    let bound = users.iter().flat_map(roles_of).map(|role| role.database);
+    let own = users.iter().filter_map(Account::read).map(|of| of.database);
+    let databases: BTreeSet<String> = bound.chain(own).filter(|database| database != "$external").collect();
+    let mut roles = Vec::new();
+    for database in databases {
+        let info = doc! {"rolesInfo": 1, "showPrivileges": true, "showBuiltinRoles": false};
+        match ask(client, side, (&database, info)).await {
+            Ok(answer) => roles.extend(documents(&answer, "roles")),
+            // There are none, as far as may be seen.
+            Err(error) if code_of(&error) == Some(code::UNAUTHORIZED) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(roles)
 }
 
 fn documents(answer: &Document, field: &str) -> Vec<Document> {
