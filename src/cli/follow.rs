@@ -19,6 +19,7 @@ use crate::{
 
 /// Copies what a replica set holds to another one, and goes on applying what changes.
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Flags {
     /// The replica set that is followed: `mongodb://host:port,…`, without user and password.
     #[arg(value_name = "MASTER")]

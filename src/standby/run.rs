@@ -60,7 +60,6 @@ pub async fn run(session: Session, strings: Strings) -> Result<()> {
             Ok(())
         }
         Claimed::Held { state, anew } => {
-            let state: Arc<State> = Arc::from(state);
             let ending = hand_over.child_token();
             let run = Run {
                 session,
@@ -206,7 +205,7 @@ impl Run {
     /// Ends once activation is wanted, of a copy that can take over.
     async fn wished(&self) {
         if self.phase() < Phase::Following || self.activate.clone().wait_for(Option::is_some).await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 
@@ -270,7 +269,7 @@ impl Run {
     async fn seed(&self, master: &Master, writer: &mut Writer) -> Result<Seeded> {
         if self.phase() == Phase::Empty {
             let position = feed::here(&master.client, Kind::of(master.facts.wire)).await?;
-            let replica_set_id = master.facts.set_id.map(|id| id.to_hex());
+            let replica_set_id = master.facts.set_id.map(ObjectId::to_hex);
             self.state.begin(&Start { position, replica_set_id }).await?;
         }
         self.voice.follow(&self.state.record());
