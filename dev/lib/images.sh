@@ -2,7 +2,7 @@
 # Builds images from the Dockerfiles in dev/images with buildah, keeps them as archives named by
 # the hash of what went in, and loads them into the cluster's containerd.
 
-IMAGES='pause coredns minio mariadb postgres farshore'
+IMAGES='pause coredns minio mariadb postgres secantusdb farshore'
 BASE_IMAGE=localhost/debian:bookworm
 ARCHIVES=$CACHE/images
 
@@ -22,11 +22,12 @@ image_name() { echo "localhost/$1:dev"; } # NAME
 
 image_uses_base() { grep -q '^ARG BASE' "$DEV/images/$1/Dockerfile"; } # NAME
 
-# Prints the files that the build context needs besides dev/images/NAME.
+# Prints what the build context needs besides dev/images/NAME: a file, or a folder.
 image_binary() { # NAME
   case $1 in
     pause) echo "$CACHE/pause-$(sha256sum <"$DEV/images/pause/pause.c" | cut -c1-12)/pause" ;;
     coredns | minio) echo "$(tool_dir "$1")/$1" ;;
+    secantusdb) echo "$(tool_dir secantusdb)/site" ;;
     farshore) farshore_binary ;;
   esac
 }
@@ -34,7 +35,7 @@ image_binary() { # NAME
 prepare_binary() { # NAME
   case $1 in
     pause) [[ -x $(image_binary pause) ]] || step "compile pause" compile_pause ;;
-    coredns | minio) ensure_tools "$1" ;;
+    coredns | minio | secantusdb) ensure_tools "$1" ;;
     farshore) build_farshore ;;
   esac
 }
@@ -85,7 +86,8 @@ image_key() { # NAME
     cd "$DEV/images/$1" || exit
     find . -type f -perm /111 -print | sort
     find . -type f -print0 | sort -z | xargs -0 sha256sum
-    [[ -z $binary ]] || sha256sum <"$binary"
+    # A tool's folder bears the hash of what is in it.
+    if [[ -d $binary ]]; then echo "$binary"; elif [[ -n $binary ]]; then sha256sum <"$binary"; fi
     ! image_uses_base "$1" || cat "$ARCHIVES/base.id"
   } | sha256sum | cut -c1-16
 }
@@ -137,7 +139,7 @@ build_image() { # NAME
   binary=$(image_binary "$name")
   context=$(mktemp -d)
   cp -r "$DEV/images/$name/." "$context"
-  [[ -z $binary ]] || cp "$binary" "$context/"
+  [[ -z $binary ]] || cp -r "$binary" "$context/"
   ! image_uses_base "$name" || options+=(--build-arg "BASE=$BASE_IMAGE")
   bh bud --quiet --layers --isolation chroot --network host --pull-never --timestamp 0 \
     "${options[@]}" --tag "$(image_name "$name")" "$context"

@@ -22,7 +22,7 @@ tool_version() { # NAME
       cat "$DEV/tools/$1/version"
       return
       ;;
-    python | barman)
+    python | barman | secantusdb)
       sha256sum "$DEV/tools/$1/requirements.txt" | cut -c1-12
       return
       ;;
@@ -102,6 +102,20 @@ python_install() { # NAME DIRECTORY
     -r "$DEV/tools/$1/requirements.txt"
 }
 
+# For the Python of the images' Debian, whatever the machine's own is.
+secantusdb_install() { # DIRECTORY
+  local platform platforms=()
+  for platform in manylinux_2_28 manylinux_2_17 manylinux2014; do
+    platforms+=(--platform "${platform}_$(uname -m)")
+  done
+  python3 -m venv "$1/pip"
+  "$1/pip/bin/python" -m pip install -q --disable-pip-version-check --require-hashes --only-binary=:all: \
+    --target "$1/site" --implementation cp --python-version 3.11 "${platforms[@]}" \
+    -r "$DEV/tools/secantusdb/requirements.txt"
+  rm -rf "$1/pip" "$1/site/bin"
+  find "$1/site" -depth \( -name __pycache__ -o -name tests \) -exec rm -rf {} +
+}
+
 # Packages that are unpacked and never installed: of them only what the programs need is kept.
 mysql_unpack() { # DIRECTORY
   local part keep=() version
@@ -131,9 +145,9 @@ require_builder() { # NAME
     step "install mmdebstrap" apt_install mmdebstrap
     return
   fi
-  if [[ $1 == python || $1 == barman ]]; then
+  if [[ $1 == python || $1 == barman || $1 == secantusdb ]]; then
     # Barman's client library for PostgreSQL is built from source.
-    [[ $1 == python ]] || require_packages pg_config:libpq-dev python3-config:python3-dev gcc:gcc
+    [[ $1 != barman ]] || require_packages pg_config:libpq-dev python3-config:python3-dev gcc:gcc
     python3 -c 'import ensurepip, venv' 2>/dev/null && return
     if ((EUID != 0)) || ! command -v apt-get >/dev/null; then
       die "Python 3.11 or later, with venv, is needed for tests in Python" "install python3-venv"
@@ -163,6 +177,7 @@ build_tool() { # NAME
     set -e
     case $name in
       python | barman) python_install "$name" "$dir.part" ;;
+      secantusdb) secantusdb_install "$dir.part" ;;
       s3sync) cargo_build "$name" "$dir.part" ;;
       mysql) mysql_unpack "$dir.part" ;;
       *) go_build "$name" "$dir.part" ;;
