@@ -29,5 +29,6 @@ mod service;
 #[allow(dead_code, reason = "the suite of restores needs more of it")]
 #[path = "../restore/set.rs"]
 mod set;
+mod standby;
 mod upgrade;
 mod webhook;
