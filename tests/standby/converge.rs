@@ -1,8 +1,8 @@
 //! Random writes while the worker, the master and the target are killed at random: afterwards everything is equal, and
 //! no checkpoint ever ran ahead of the data.
 //!
-//!   FARSHORE_STANDBY_KILLS=100   kills of each story (default 6)
-//!   FARSHORE_STANDBY_SEED=…      of the writes and kills; printed
+//! `FARSHORE_STANDBY_KILLS=100`: kills of the story (default 6). `FARSHORE_STANDBY_SEED`: of the writes and kills; it
+//! is printed.
 //!
 //! What `SecantusDB` doesn't emit is not part of it: implicit `create` events, split events, `collMod`'s of views and
 //! time series, prepared transactions; these are table tests of the feed.
@@ -49,11 +49,7 @@ async fn no_checkpoint_ahead_of_data(target: &Secantus, writer: &Writer) {
     // Between a window's record and its end the target is ahead of the checkpoint; it is never behind.
     let there = marks.count_documents(doc! {"_id": {"$lte": expected}}).await.unwrap();
     let all = writer.marks().iter().filter(|(_, id)| *id <= expected).count() as u64;
-    assert!(
-        there >= all,
-        "the checkpoint is {checkpoint:?}, and {} of {all} marks before it are there",
-        there
-    );
+    assert!(there >= all, "the checkpoint is {checkpoint:?}, and {there} of {all} marks before it are there");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -83,7 +79,7 @@ async fn d01_d09_d10_whatever_is_killed_both_are_equal_in_the_end() {
         match victim {
             1 => {
                 master.restart().await;
-                writer.again(&master).await;
+                writer.again(&master);
             }
             2 => target.restart().await,
             _ => {}

@@ -4,7 +4,10 @@ use std::{collections::VecDeque, sync::Mutex};
 
 use super::*;
 
-struct Script(Mutex<VecDeque<(Login, Document, Result<Document, Refusal>)>>);
+/// What the agent asks, and what it is answered.
+type Line = (Login, Document, Result<Document, Refusal>);
+
+struct Script(Mutex<VecDeque<Line>>);
 
 impl Script {
     fn next(&self, with: Login, command: &Document) -> Result<Document, Refusal> {
@@ -39,14 +42,11 @@ fn refused<T>(code: i32) -> Result<T, Refusal> {
     Err(Refusal { code: Some(code), message: format!("code {code}") })
 }
 
-fn ok() -> Result<Document, Refusal> {
-    Ok(doc! {"ok": 1.0})
+fn ok() -> Document {
+    doc! {"ok": 1.0}
 }
 
-async fn after(
-    wanted: &Wanted,
-    script: Vec<(Login, Document, Result<Document, Refusal>)>,
-) -> Result<Done, Refusal> {
+async fn after(wanted: &Wanted, script: Vec<Line>) -> Result<Done, Refusal> {
     let script = Script(Mutex::new(script.into()));
     let done = step(&script, wanted).await;
     assert!(script.0.lock().unwrap().is_empty(), "all of the dialogue took place");
@@ -70,7 +70,7 @@ async fn d02_the_first_member_makes_the_set_as_nobody() {
             (Login::Nobody, doc! {"replSetInitiate": {"_id": "rs0", "members": members.clone()}}, answer),
         ]
     };
-    assert_eq!(after(&wanted(&three), script(ok())).await, Ok(Done::Initiated));
+    assert_eq!(after(&wanted(&three), script(Ok(ok()))).await, Ok(Done::Initiated));
     assert_eq!(
         after(&wanted(&three), script(refused(23))).await,
         Ok(Done::Initiated),
@@ -96,7 +96,7 @@ async fn d02_the_primary_makes_the_first_account_and_nobody_else_does() {
     };
     let secondary = after(&wanted(&["a:1"]), script(2)).await;
     assert!(matches!(secondary, Ok(Done::Waits(_))), "{secondary:?}");
-    for answer in [ok(), refused(51_003)] {
+    for answer in [Ok(ok()), refused(51_003)] {
         let mut primary = script(1);
         primary.push((Login::Nobody, doc! {"createUser": "standby"}, answer));
         assert_eq!(after(&wanted(&["a:1"]), primary).await, Ok(Done::AccountMade));
@@ -116,7 +116,7 @@ async fn d02_the_account_gets_what_it_needs_to_write_behind_a_write_block() {
         (Login::Account, STATUS(), Ok(doc! {"myState": 1})),
         (Login::Account, question, Ok(doc! {"users": [{"roles": [{"role": "root", "db": "admin"}]}]})),
         (Login::Account, doc! {"createRole": ROLE, "privileges": privileges, "roles": []}, refused(51_002)),
-        (Login::Account, grant, ok()),
+        (Login::Account, grant, Ok(ok())),
         (Login::Account, doc! {"replSetGetConfig": 1}, Ok(configuration)),
     ];
     assert_eq!(after(&wanted(&["a:1"]), script).await, Ok(Done::Nothing));
@@ -135,7 +135,7 @@ async fn reconfigured(
         (Login::Account, STATUS(), Ok(doc! {"myState": 1_i64})),
         (Login::Account, doc! {"usersInfo": {"user": "standby", "db": "admin"}}, Ok(role)),
         (Login::Account, doc! {"replSetGetConfig": 1}, Ok(configuration)),
-        (Login::Account, doc! {"replSetReconfig": expected}, ok()),
+        (Login::Account, doc! {"replSetReconfig": expected}, Ok(ok())),
     ];
     after(&wanted(wanted_members), script).await
 }

@@ -117,12 +117,12 @@ fn activation_of(activation: Activation) -> ActivationReport {
         requested_at: Moment(requested_at),
         started_at: Moment(started_at),
         held,
-        receipt: receipt.map(receipt_of),
+        receipt: receipt.as_ref().map(receipt_of),
     }
 }
 
-fn receipt_of(receipt: Receipt) -> ActivationReceipt {
-    let Receipt { activated_at, took, data, master, proved, master_answered } = receipt;
+fn receipt_of(receipt: &Receipt) -> ActivationReceipt {
+    let Receipt { activated_at, took, data, master, proved, master_answered } = *receipt;
     ActivationReceipt {
         activated_at: Moment(activated_at),
         took_milliseconds: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),

@@ -70,7 +70,7 @@ impl Writer {
     }
 
     /// The master was started again.
-    pub async fn again(&mut self, master: &Secantus) {
+    pub fn again(&mut self, master: &Secantus) {
         self.client = master.client.clone();
         // A mark that was not acknowledged may be there.
         self.next_mark += 1;
