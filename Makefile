@@ -1,7 +1,7 @@
 # The table of contents. `make` alone prints it.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test soak bench fmt lint deny crds chart clean
+.PHONY: help demo demo-down test soak bench bench-mongo fmt lint deny crds chart clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ soak: ## The long counts; figures for docs/soak.md
 
 bench: ## Side by side and at scale; figures for docs/benchmarks.md
 	@bench/run
+
+bench-mongo: ## A standby beside a driver's loop, its distance, its activations
+	@bench/mongo
 
 fmt: ## Formats the code
 	cargo fmt
