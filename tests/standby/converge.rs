@@ -7,8 +7,8 @@
 //! What `SecantusDB` doesn't emit is not part of it: implicit `create` events, split events, `collMod`'s of views and
 //! time series, prepared transactions; these are table tests of the feed.
 
-mod compare;
-mod follower;
+pub mod compare;
+pub mod follower;
 mod writes;
 
 use std::time::{Duration, Instant};

@@ -24,7 +24,7 @@ const PASSWORD: &str = "it's $secret";
 pub struct Guarded {
     pub server: Secantus,
     pub endpoint: Endpoint,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// Accounts of a server: database, name, roles.
@@ -47,7 +47,15 @@ impl Guarded {
             std::fs::write(folder.path().join(file), text).unwrap();
         }
         let endpoint = Endpoint { uri: server.uri(), credentials: Some(folder.path().to_owned()) };
-        Self { server, endpoint, _folder: folder }
+        Self { server, endpoint, folder }
+    }
+
+    /// Arguments by which another server follows this one.
+    pub fn follow(&self, target: &Self) -> Vec<String> {
+        let folder = |of: &Self| of.folder.path().display().to_string();
+        let flags =
+            ["--master-credentials", &folder(self), "--target-credentials", &folder(target), "--json"];
+        [&[self.server.uri(), target.server.uri()][..], &flags.map(ToOwned::to_owned)].concat()
     }
 
     pub async fn client(&self) -> Client {

@@ -12,3 +12,4 @@ mod fence;
 mod secantus;
 mod seed;
 mod state;
+mod takeover;

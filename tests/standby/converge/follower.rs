@@ -19,11 +19,11 @@ pub struct Follower {
 
 impl Follower {
     pub fn start(master: &Secantus, target: &Secantus) -> Self {
-        Self::with(&[&master.uri(), &target.uri(), "--json"])
+        Self::with(&[master.uri(), target.uri(), "--json".to_owned()])
     }
 
     /// `farshore follow …`
-    pub fn with(arguments: &[&str]) -> Self {
+    pub fn with<T: AsRef<std::ffi::OsStr>>(arguments: &[T]) -> Self {
         let log = tempfile::NamedTempFile::new().unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_farshore"))
             .arg("follow")
@@ -53,6 +53,11 @@ impl Follower {
         let report = self.report();
         let applied = report["appliedTime"].as_str().map(|text| text.parse::<Timestamp>().unwrap());
         report["stage"] == "Following" && applied.is_some_and(|applied| applied >= moment)
+    }
+
+    /// Waits for its end; its exit code.
+    pub fn ended(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
     }
 
     pub fn lives(&mut self) -> bool {
