@@ -9,7 +9,7 @@
 
 pub mod compare;
 pub mod follower;
-mod writes;
+pub mod writes;
 
 use std::time::{Duration, Instant};
 
@@ -59,7 +59,7 @@ async fn d01_d09_d10_whatever_is_killed_both_are_equal_in_the_end() {
     println!("FARSHORE_STANDBY_SEED={seed} FARSHORE_STANDBY_KILLS={kills}");
     let mut random = Rng::with_seed(seed);
     let (mut master, mut target) = (Secantus::start().await, Secantus::start().await);
-    let mut writer = Writer::new(&master, random.fork());
+    let mut writer = Writer::new(&master.client, random.fork());
     writer.history(2_000).await;
     let mut follower = Follower::start(&master, &target);
     let mut counts = [0_u32; 3];
@@ -79,7 +79,7 @@ async fn d01_d09_d10_whatever_is_killed_both_are_equal_in_the_end() {
         match victim {
             1 => {
                 master.restart().await;
-                writer.again(&master);
+                writer.again(&master.client);
             }
             2 => target.restart().await,
             _ => {}

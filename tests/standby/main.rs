@@ -7,6 +7,7 @@ mod apply;
 mod converge;
 mod feed;
 mod fence;
+mod real;
 #[allow(dead_code, reason = "not every test needs all of it")]
 #[path = "../support/secantus.rs"]
 mod secantus;

@@ -8,8 +8,6 @@ use mongodb::{
     error::Error,
 };
 
-use crate::secantus::Secantus;
-
 /// Ordinary documents.
 const ORDINARY: [&str; 3] = ["a", "b", "c"];
 const DOCUMENTS: i32 = 400;
@@ -38,17 +36,9 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub fn new(master: &Secantus, random: Rng) -> Self {
+    pub fn new(master: &Client, random: Rng) -> Self {
         let (counts, last) = (Counts::default(), Timestamp::now());
-        Self {
-            client: master.client.clone(),
-            random,
-            marks: Vec::new(),
-            next_mark: 0,
-            last,
-            large: 0,
-            counts,
-        }
+        Self { client: master.clone(), random, marks: Vec::new(), next_mark: 0, last, large: 0, counts }
     }
 
     /// Acknowledged marks: nothing that a checkpoint is past may lack one.
@@ -70,8 +60,8 @@ impl Writer {
     }
 
     /// The master was started again.
-    pub fn again(&mut self, master: &Secantus) {
-        self.client = master.client.clone();
+    pub fn again(&mut self, master: &Client) {
+        self.client = master.clone();
         // A mark that was not acknowledged may be there.
         self.next_mark += 1;
     }
