@@ -112,7 +112,7 @@ fn session(flags: Flags, now: Timestamp) -> Session {
 
 async fn tell(mut told: mpsc::Receiver<Update>, json: bool) -> Result<(), Error> {
     let mut out = std::io::stdout();
-    let mut last = None;
+    let (mut last, mut found) = (None, Vec::new());
     while let Some(update) = told.recv().await {
         match update {
             Update::Standing(standing) => {
@@ -123,9 +123,10 @@ async fn tell(mut told: mpsc::Receiver<Update>, json: bool) -> Result<(), Error>
                     last = Some(line(&report));
                     writeln!(out, "{}", line(&report))?;
                 }
-                for finding in findings {
+                for finding in findings.iter().filter(|finding| !found.contains(finding)) {
                     tracing::info!(reason = finding.reason, "{}", finding.message);
                 }
+                found = findings;
             }
             Update::Failed { reason, message, side: _, permanent: _ } => tracing::warn!(reason, "{message}"),
             Update::Moved(moved) => {

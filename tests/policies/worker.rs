@@ -1,5 +1,7 @@
 //! A stolen worker is worth one report about one resource.
 
+use std::time::{Duration, Instant};
+
 use farshore::api::BackupSyncService;
 use kube::{
     Api, Client,
@@ -9,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::{Room, acting_as, allowed, refused};
 
+const PATIENCE: Duration = Duration::from_secs(30);
 const CRD: &str = include_str!("../../crds/farshore.dev_backupsyncservices.yaml");
 const RULE_CRD: &str = include_str!("../../crds/farshore.dev_bucketreplicationrules.yaml");
 const POLICY: &str = include_str!("../../charts/farshore/templates/policies/farshore.yaml");
@@ -77,6 +80,14 @@ async fn service_with_worker(stem: &str) -> (Room, String, Client) {
     let account = json!({"kind": "ServiceAccount", "name": "farshore-copy", "namespace": room.namespace});
     room.grant("farshore-copy", account, rules).await;
     let user = format!("system:serviceaccount:{}:farshore-copy", room.namespace);
+    let granted = json!({"namespace": room.namespace, "verb": "get", "group": "farshore.dev",
+                         "resource": "backupsyncservices", "name": "copy"});
+    // What is granted takes a moment to be known.
+    let begin = Instant::now();
+    while !room.can(&user, granted.clone()).await {
+        assert!(begin.elapsed() < PATIENCE, "the worker's rights are not known");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     let client = acting_as(&user).await;
     (room, user, client)
 }

@@ -90,10 +90,11 @@ async fn d01_d09_d10_whatever_is_killed_both_are_equal_in_the_end() {
         }
     }
     writer.end().await;
-    let end = Instant::now();
+    let (end, mut fate) = (Instant::now(), String::new());
     while !follower.has_applied(writer.last()) {
-        assert!(end.elapsed() < PATIENCE, "not there yet: {}", follower.told());
+        assert!(end.elapsed() < PATIENCE, "not there yet: {}\nbefore: {fate}", follower.told());
         if !follower.lives() {
+            fate = follower.told();
             follower = Follower::start(&master, &target);
         }
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -3,6 +3,10 @@
 
 use std::time::{Duration, Instant};
 
+use farshore::{
+    mongo::Place,
+    standby::{Side, servers},
+};
 use futures::TryStreamExt;
 use jiff::Timestamp;
 use mongodb::{
@@ -200,4 +204,52 @@ async fn d10_worker_and_master_are_lost_at_once_and_only_whole_transactions_are_
         assert!(whole <= acknowledged + 1, "{whole} of {acknowledged}");
         println!("{milliseconds} ms: {whole} of {acknowledged} transactions, all of them whole");
     }
+}
+
+/// The oldest moment that a server's oplog has.
+async fn forgotten(server: &Secantus) -> Place {
+    servers::facts::window(&server.client, Side::Master).await.unwrap().unwrap().first
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d09_a_gap_in_the_oplog_is_said_nothing_is_skipped_and_the_copy_can_still_take_over() {
+    let arguments = ["--sync-on-commit", "--oplog-max-entries", "100"];
+    let (mut master, target) = (Secantus::with(&arguments).await, Secantus::start().await);
+    write(&master.client, 0..50).await;
+    let mut follower = Follower::start(&master, &target);
+    until_following(&follower).await;
+    let seen = servers::facts::window(&master.client, Side::Master).await.unwrap().unwrap().last;
+    assert_eq!(follower.stop(), Some(0));
+    let mut all = 50;
+    let begin = Instant::now();
+    // The server forgets when it likes to.
+    while forgotten(&master).await <= seen {
+        assert!(begin.elapsed() < PATIENCE, "the oplog keeps everything");
+        write(&master.client, all..all + 200).await;
+        all += 200;
+    }
+    let mut follower = Follower::start(&master, &target);
+    let begin = Instant::now();
+    while !follower.told().contains("OplogGap") {
+        assert!(begin.elapsed() < PATIENCE && follower.lives(), "{}", follower.told());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(follower.told().contains("farshore.dev/resync-requested"), "{}", follower.told());
+    assert_eq!(orders(&target.client).count_documents(doc! {}).await.unwrap(), 50, "nothing after the gap");
+    master.kill();
+    follower.signal("USR1");
+    let receipt = receipt(&follower).await;
+    assert_eq!(receipt["proved"], false, "{receipt:#}");
+    assert_eq!(follower.ended(), Some(0));
+
+    // Made anew on request only, and never once it has taken over.
+    master.restart().await;
+    let again = [master.uri(), target.uri(), "--json".to_owned(), "--resync".to_owned()];
+    Follower::with(&again).ended();
+    assert_eq!(orders(&target.client).count_documents(doc! {}).await.unwrap(), 50);
+    let fresh = Secantus::start().await;
+    let mut follower = Follower::start(&master, &fresh);
+    until_following(&follower).await;
+    assert_eq!(orders(&fresh.client).count_documents(doc! {}).await.unwrap(), u64::try_from(all).unwrap());
+    follower.stop();
 }

@@ -13,6 +13,9 @@ use crate::standby::{
 /// What every index has: an event that tells no more may have left out the rest.
 const BARE: [&str; 3] = ["v", "key", "name"];
 
+/// What such a server notes of an index in its oplog, and takes from nobody.
+const NOTES: [&str; 2] = ["multikey", "entryFormat"];
+
 /// Completes the indexes of an event from the oplog's entry of the same moment. What they are by now may be something
 /// else.
 ///
@@ -34,9 +37,21 @@ pub(super) async fn complete(client: &Client, event: &mut Document) -> Result<()
     let batch = reply.get_document("cursor").and_then(|cursor| cursor.get_array("firstBatch"));
     let entry = batch.ok().and_then(|batch| batch.first()?.as_document()?.get_document("o").ok());
     if let Some(indexes) = entry.and_then(|o| o.get_array("indexes").ok()) {
-        event.insert("operationDescription", doc! {"indexes": indexes.clone()});
+        event
+            .insert("operationDescription", doc! {"indexes": indexes.iter().map(public).collect::<Vec<_>>()});
     }
     Ok(())
+}
+
+/// An index without the server's own notes on it.
+fn public(index: &Bson) -> Bson {
+    let mut index = index.clone();
+    if let Bson::Document(index) = &mut index {
+        for note in NOTES {
+            index.remove(note);
+        }
+    }
+    index
 }
 
 fn is_bare(event: &Document) -> bool {
@@ -52,7 +67,15 @@ fn is_bare(event: &Document) -> bool {
 mod tests {
     use mongodb::bson::doc;
 
-    use super::is_bare;
+    use super::{is_bare, public};
+
+    #[test]
+    fn d01_what_a_server_notes_of_an_index_for_itself_is_left_out() {
+        let noted =
+            doc! {"v": 2, "key": {"a": 1}, "name": "a_1", "unique": true, "entryFormat": 4, "multikey": true};
+        let index = doc! {"v": 2, "key": {"a": 1}, "name": "a_1", "unique": true};
+        assert_eq!(public(&noted.into()), index.into());
+    }
 
     #[test]
     fn d01_an_index_whose_options_are_told_needs_no_second_look() {
