@@ -26,12 +26,12 @@ apply_standby() { fill "$DEV/manifests/sessions-dr.yaml" "NAMESPACE=$DEMO_NAMESP
 
 standby_status() { status disasterrecoveryinstances sessions-dr "$1"; } # JSONPATH
 
-# How far the copy is behind its master, by the two moments that the status tells.
+# Seconds that the copy is behind its master, by the two moments that the status tells.
 distance() {
   local applied master
   applied=$(standby_status .lastAppliedTime) master=$(standby_status .masterTime)
   [[ -n $applied && -n $master ]] || return 0
-  printf ', %s s behind' $(($(date -d "$master" +%s) - $(date -d "$applied" +%s)))
+  echo $(($(date -d "$master" +%s) - $(date -d "$applied" +%s)))
 }
 
 standby_stands() {
@@ -39,7 +39,7 @@ standby_stands() {
   phase=$(standby_status .phase)
   percent=$(standby_status .seed.percent)
   if [[ $phase == Seeding && -n $percent ]]; then phase="Seeding $percent %"; fi
-  if [[ $phase == Standby ]]; then phase="$phase$(distance)"; fi
+  if [[ $phase == Standby ]]; then phase+=", $(distance) s behind"; fi
   echo "$phase"
 }
 
@@ -62,6 +62,23 @@ watch_standby() { # PHASE
     "KUBECONFIG=${KUBECONFIG:-~/.kube/config} kubectl -n $DEMO_NAMESPACE get dri,jobs,pods"
 }
 
+# What was written while the history was copied is applied afterwards.
+watch_distance() {
+  local start told='' now
+  start=$(now_ms)
+  while (($(now_ms) - start < 180000)); do
+    now=$(distance)
+    if [[ -n $now && $now != "$told" ]]; then
+      told=$now
+      printf '  →  %-56s %10s\n' "standby sessions-dr: Standby, $now s behind" "$(seconds_since "$start")"
+    fi
+    [[ -z $told ]] || ((told > 2)) || return 0
+    sleep 1
+  done
+  die "sessions-dr is still $told s behind" \
+    "KUBECONFIG=${KUBECONFIG:-~/.kube/config} kubectl -n $DEMO_NAMESPACE describe dri sessions-dr"
+}
+
 # The region is lost as far as this database is concerned.
 lose_master() {
   kc -n "$SOURCE_REGION" delete statefulset sessions --cascade=foreground
@@ -82,6 +99,7 @@ standby() {
   step "databases sessions, sessions-dr: running" await_sessions
   step "standby sessions-dr: apply" apply_standby
   watch_standby Standby
+  watch_distance
   step "database sessions: lost" lose_master
   step "standby sessions-dr: state: Active" activate
   watch_standby Active
