@@ -243,6 +243,10 @@ impl Run {
                 writer.flush().await?;
                 return Ok(After::Ending);
             }
+            // A master that writes all the time leaves the writer never without work.
+            if self.phase() >= Phase::Following && self.activate.borrow().is_some() {
+                return Ok(After::Wished);
+            }
             writer.step().await?;
             writer.rest().await?;
             self.settle(writer).await?;

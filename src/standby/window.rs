@@ -1,6 +1,9 @@
 //! Groups of changes that are written down and applied together.
 
-use std::io::{Read, Write};
+use std::{
+    io::{Read, Write},
+    time::Duration,
+};
 
 use mongodb::bson;
 use serde::{Deserialize, Serialize};
@@ -11,8 +14,16 @@ use super::{
 };
 use crate::mongo::{Change, diff::Update};
 
-/// Changes of a window, but for a transaction, which is never divided.
+/// Changes of a window at most, but for a transaction, which is never divided.
 const CHANGES: usize = 2_000;
+/// However slow a target is, so many are written together.
+const FEW: usize = 50;
+/// Changes of the first window, when nothing is known of the target yet.
+const FIRST: usize = 500;
+/// What a run that is killed has begun is repeated by the next one: it shall be no more than a second's work.
+const LONG: Duration = Duration::from_millis(700);
+/// A window that takes less may be larger.
+const SHORT: Duration = Duration::from_millis(250);
 /// Their size.
 const BYTES: usize = 8 << 20;
 /// Little of the time of a write, and a third of the size.
@@ -122,11 +133,19 @@ fn next(input: &mut impl Read, buffer: &mut Vec<u8>) -> std::io::Result<bool> {
 }
 
 /// Gathers groups until they are a window.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Gathering {
     groups: Vec<Group>,
     changes: usize,
     bytes: usize,
+    /// Changes of a window, as fast as the target is.
+    most: usize,
+}
+
+impl Default for Gathering {
+    fn default() -> Self {
+        Self { groups: Vec::new(), changes: 0, bytes: 0, most: FIRST }
+    }
 }
 
 impl Gathering {
@@ -139,7 +158,7 @@ impl Gathering {
     /// No more should be added, even where the window before is not through.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.changes >= CHANGES || self.bytes >= BYTES
+        self.changes >= self.most || self.bytes >= BYTES
     }
 
     #[must_use]
@@ -150,7 +169,17 @@ impl Gathering {
     /// What was gathered, as a window; begins anew.
     #[must_use]
     pub fn take(&mut self, number: i64) -> Window {
-        Window { number, groups: std::mem::take(self).groups }
+        (self.changes, self.bytes) = (0, 0);
+        Window { number, groups: std::mem::take(&mut self.groups) }
+    }
+
+    /// Takes note of how long a window of so many changes took.
+    pub fn pace(&mut self, changes: usize, took: Duration) {
+        if took > LONG {
+            self.most = (self.most.min(changes) / 2).max(FEW);
+        } else if took < SHORT && changes >= self.most {
+            self.most = (self.most * 2).min(CHANGES);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! While a window is applied, the next one is written down. What is written down will be applied, by this run or
 //! by a later one; so the target always comes to a moment of the master at which whole transactions are there.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -111,13 +111,18 @@ impl Writer {
         let applied = async {
             match before {
                 // Its share of the memory is held until it is applied.
-                Some((window, _share)) => self.applier.write(window, false).await.map(|()| true),
-                None => Ok(false),
+                Some((window, _share)) => {
+                    let (begun, changes) = (Instant::now(), window.changes());
+                    let written = self.applier.write(window, false).await;
+                    written.map(|()| Some((changes, begun.elapsed())))
+                }
+                None => Ok(None),
             }
         };
         let (applied, written) = tokio::join!(applied, written);
         written?;
-        if applied? {
+        if let Some((changes, took)) = applied? {
+            self.gathering.pace(changes, took);
             self.tell().await;
         }
         self.pending = next;

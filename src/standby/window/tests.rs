@@ -99,3 +99,20 @@ fn d10_a_transaction_is_never_divided() {
     assert_eq!((window.groups.len(), window.changes(), window.transactions()), (1, CHANGES * 2, 1));
     assert!(gathering.is_empty() && !gathering.is_full());
 }
+
+#[test]
+fn d01_a_window_is_no_more_than_a_second_of_work_however_slow_the_target_is() {
+    let mut gathering = Gathering::default();
+    for _ in 0..10 {
+        gathering.pace(gathering.most, Duration::from_millis(20));
+    }
+    assert_eq!(gathering.most, CHANGES);
+    gathering.pace(300, Duration::from_millis(30));
+    assert_eq!(gathering.most, CHANGES, "a small one says nothing");
+    gathering.pace(1_200, Duration::from_secs(2));
+    assert_eq!(gathering.most, 600);
+    for _ in 0..10 {
+        gathering.pace(gathering.most, Duration::from_secs(3));
+    }
+    assert_eq!(gathering.most, FEW);
+}
