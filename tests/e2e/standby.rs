@@ -210,8 +210,12 @@ async fn never_seeded_over(namespace: &str, there: &mongodb::Collection<Document
     there.insert_one(doc! {"_id": "of its own"}).await.expect("it may be written");
     kubectl(&["delete", KIND, "copy", "-n", namespace, "--timeout=60s"]);
     apply(&standby(namespace));
-    let copy = await_copy(namespace, "refused", |copy| condition(copy, "Stalled").0 == "True");
-    let (_, reason, message) = condition(&copy, "Ready");
-    assert_eq!(reason, "TargetSealed", "{message}");
+    // The instance that it became bears its name.
+    await_copy(namespace, "refused", |copy| condition(copy, "Ready").1 == "NameTaken");
+    kubectl(&["delete", "databaseinstances.farshore.dev", "copy", "-n", namespace, "--timeout=60s"]);
+    // Not even then: the target itself says what it is.
+    await_copy(namespace, "refused by its target", |copy| {
+        condition(copy, "Ready").1 == "TargetSealed" && condition(copy, "Stalled").0 == "True"
+    });
     assert_eq!(there.count_documents(doc! {"_id": "of its own"}).await.expect("counted"), 1);
 }
