@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Error;
 use crate::{
-    api::{HumanDuration, RUN_STAMP, StandbyReport, StandbyStage},
+    api::{Finding, HumanDuration, RUN_STAMP, StandbyReport, StandbyStage},
     standby::{self, Activate, Endpoint, Session, Strings, Update},
     worker::reported,
 };
@@ -112,7 +112,7 @@ fn session(flags: Flags, now: Timestamp) -> Session {
 
 async fn tell(mut told: mpsc::Receiver<Update>, json: bool) -> Result<(), Error> {
     let mut out = std::io::stdout();
-    let (mut last, mut found) = (None, Vec::new());
+    let (mut last, mut found) = (None, Vec::<Finding>::new());
     while let Some(update) = told.recv().await {
         match update {
             Update::Standing(standing) => {
