@@ -167,8 +167,13 @@ impl Run {
         }
         let mut pump = None;
         let after = match self.follow(writer, &mut pump).await {
-            Err(error) if error.is_permanent() && self.phase() >= Phase::Following => {
-                // The copy is as good as before, and may still take over.
+            Err(error)
+                if error.is_permanent()
+                    && error.side() == Some(Side::Master)
+                    && self.phase() >= Phase::Following =>
+            {
+                // The copy is as good as before, and may still take over. Not where the target refused a change:
+                // what comes after it must not be applied without it.
                 self.voice.failed(&error).await;
                 self.wait().await
             }

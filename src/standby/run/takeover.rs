@@ -90,15 +90,16 @@ impl Run {
                     self.hold(None).await;
                     return Ok(drained);
                 }
-                Action::Ask => (master, asked) = (self.ask(&client, &activating).await, Instant::now()),
+                Action::Ask => (master, asked) = (self.ask(&client).await, Instant::now()),
                 Action::Hold(why) => {
                     held = true;
+                    // The clock starts when somebody decides, or the master falls silent: one missed answer of a
+                    // living master must not be the end of its time.
+                    activating.started_at = Timestamp::now();
                     self.hold(Some(why)).await;
                 }
                 Action::ReadOn if held => {
                     held = false;
-                    // The clock starts when somebody has decided.
-                    activating.started_at = Timestamp::now();
                     self.state.activate(&activating).await?;
                     self.hold(None).await;
                 }
@@ -106,7 +107,7 @@ impl Run {
             }
             let may_change = !matches!(master, Master::Blocked { .. });
             if may_change && asked.elapsed() >= ASK {
-                (master, asked) = (self.ask(&client, &activating).await, Instant::now());
+                (master, asked) = (self.ask(&client).await, Instant::now());
             }
             if pump.is_none() && !matches!(master, Master::Unreachable | Master::NotAsked) {
                 *pump = self.pump().await.ok();
@@ -115,12 +116,9 @@ impl Run {
         }
     }
 
-    /// Asks the master, for as long as is left of its time, and once in any case.
-    async fn ask(&self, client: &Client, activating: &Activating) -> Master {
-        let end = activating.started_at + self.facts(activating, &Master::NotAsked).wish.drain_timeout;
-        let left = Duration::try_from(Timestamp::now().duration_until(end)).unwrap_or_default().max(ASK);
-        let asked = tokio::time::timeout(left, activation::ask(client)).await;
-        let master = asked.unwrap_or(Master::Unreachable);
+    /// Asks the master, with all the patience that a server has: one that is slow is not gone.
+    async fn ask(&self, client: &Client) -> Master {
+        let master = activation::ask(client).await;
         if let Master::Blocked { last } | Master::Open { last, .. } = &master {
             self.voice.seen(Some(*last));
         }
