@@ -99,11 +99,11 @@ fn completions_are_there_for_the_common_shells() {
 #[test]
 fn definitions_are_printed_or_written() {
     let printed = farshore(&["crds"], &[]).out;
-    assert_eq!(printed.matches("kind: CustomResourceDefinition").count(), 5);
+    assert_eq!(printed.matches("kind: CustomResourceDefinition").count(), 6);
     let folder = TempDir::new().unwrap();
     let below = folder.path().join("new");
     assert_eq!(farshore(&["crds", "--dir", below.to_str().unwrap()], &[]).code, Some(0));
-    assert_eq!(std::fs::read_dir(&below).unwrap().count(), 5);
+    assert_eq!(std::fs::read_dir(&below).unwrap().count(), 6);
     let failed = farshore(&["crds", "--dir", "/proc/nowhere"], &[]);
     assert_eq!(failed.code, Some(1));
     assert!(failed.err.contains("/proc/nowhere"), "{}", failed.err);
