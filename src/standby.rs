@@ -253,6 +253,8 @@ pub struct Receipt {
     pub activated_at: Timestamp,
     /// From the first step to the last one.
     pub took: Duration,
+    /// Of this, what was spent on the master's last changes.
+    pub draining: Duration,
     /// Every change of the master up to it is there, and none after it.
     pub data: Moment,
     /// The newest moment of the master that is known of.

@@ -17,7 +17,7 @@ from pymongo import MongoClient, ReplaceOne, UpdateOne, WriteConcern
 MAJORITY = WriteConcern("majority")
 BATCH = 1000
 BODY = "x" * 950
-ROWS = ["standby-apply", "standby-update", "standby-lag", "activation"]
+ROWS = ["standby-apply", "standby-update", "standby-lag", "standby-shift", "activation"]
 
 
 class Server:
@@ -176,20 +176,53 @@ def lag(options):
         before, _ = follower.usage()
         began = time.monotonic()
         writer.start()
-        number = 0
         while writer.is_alive():
-            master.client.shop.marks.insert_one({"_id": number})
-            at = time.monotonic()
-            while target.client.shop.marks.find_one({"_id": number}) is None:
-                time.sleep(0.002)
-            waits.append((time.monotonic() - at) * 1000)
-            number += 1
+            waits.append(seen(master, target, len(waits)))
             time.sleep(0.02)
         wall = time.monotonic() - began
         cpu, rss = follower.usage()
         follower.stop()
         objects = target.client.shop.docs.count_documents({})
         note("standby-lag", "farshore", wall, f"{cpu - before:.2f}", rss, 0, objects, percentile(waits, 0.5), percentile(waits, 0.99))
+
+
+def seen(master, target, number):
+    """Milliseconds from the master's answer to a write until the target has it."""
+    master.client.shop.marks.insert_one({"_id": number})
+    at = time.monotonic()
+    while target.client.shop.marks.find_one({"_id": number}) is None:
+        if time.monotonic() > at + 60:
+            sys.exit(f"mark {number} does not arrive")
+        time.sleep(0.002)
+    return (time.monotonic() - at) * 1000
+
+
+def shift(options):
+    """How far it is behind at worst while one run takes over from another, with a write load on the master."""
+    with Server() as master, Server() as target:
+        follower = Follower(options.program, master, target)
+        follower.follows()
+        stop, waits, worst = threading.Event(), [], []
+        writer = threading.Thread(target=paced, args=(master.client.shop.docs, 500, 3600, stop))
+        began = time.monotonic()
+        writer.start()
+        for _ in range(options.shifts):
+            first, until = len(waits), time.monotonic() + 2
+            # Names of runs are of a second: the next one has to have a later one.
+            time.sleep(1.1)
+            successor = Follower(options.program, master, target)
+            while successor.report.get("stage") != "Following" or time.monotonic() < until:
+                waits.append(seen(master, target, len(waits)))
+                if successor.child.poll() is not None:
+                    sys.exit(f"the successor ended: {successor.child.returncode}")
+            follower.child.wait(20)
+            follower = successor
+            worst.append(max(waits[first:]))
+        stop.set()
+        writer.join()
+        cpu, rss = follower.usage()
+        follower.stop()
+        note("standby-shift", "farshore", time.monotonic() - began, cpu, rss, 0, len(worst), percentile(worst, 0.5), percentile(worst, 0.99))
 
 
 def activation(options):
@@ -209,7 +242,7 @@ def activation(options):
             follower.child.send_signal(signal.SIGUSR1)
             follower.wait("active", lambda report: report.get("stage") == "Active", 60)
             receipt = follower.report["activation"]["receipt"]
-            took.append(receipt["tookMilliseconds"] - receipt.get("drainMilliseconds", 0))
+            took.append(receipt["tookMilliseconds"] - receipt["drainMilliseconds"])
             follower.child.wait()
             target.client.shop.docs.insert_one({"_id": "of its own"})
     note("activation", "farshore", time.monotonic() - began, objects=len(took), p50=percentile(took, 0.5), p99=percentile(took, 0.99))
@@ -225,7 +258,7 @@ def until_gone(collection, stop):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("program")
-    for name in ("rounds", "documents", "lag", "activations"):
+    for name in ("rounds", "documents", "lag", "shifts", "activations"):
         parser.add_argument(f"--{name}", type=int)
     parser.add_argument("rows", nargs="*")
     options = parser.parse_args()
@@ -237,6 +270,8 @@ def main():
                 applied(options, row, change)
             case "standby-lag":
                 lag(options)
+            case "standby-shift":
+                shift(options)
             case "activation":
                 activation(options)
             case _:

@@ -227,6 +227,9 @@ pub struct ActivationStatus {
     /// From the first step to the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<String>,
+    /// Of this, what was spent on the master's last changes: up to `drainTimeout`, where it does not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<String>,
     /// Every change of the master up to this moment is here, and none after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_time_point: Option<Moment>,

@@ -197,6 +197,9 @@ pub struct ActivationReceipt {
     pub activated_at: Moment,
     /// From the first step to the last one.
     pub took_milliseconds: u64,
+    /// Of this, what was spent on the master's last changes.
+    #[serde(default)]
+    pub drain_milliseconds: u64,
     /// Every change of the master up to it is there, and none after it.
     pub data_time_point: Moment,
     /// The newest moment of the master that is known of.

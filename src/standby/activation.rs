@@ -89,7 +89,7 @@ pub fn next(activating: &Activating, facts: &Facts) -> Action {
             Action::Complete(Drained { proved: true, answered: true, master: Some(*last) })
         }
         Master::Open { why, .. } if !facts.wish.accept_split_brain => Action::Hold(format!(
-            "the master answers, and can't be kept from writing ({why}): stop it, or let this account do it, or accept that what is written to it from now on is lost by the annotation farshore.dev/accept-split-brain"
+            "the master answers, and can't be kept from writing ({why}): stop it, or let this account do it, or accept that what is written to it from now on is lost by the annotation farshore.dev/accept-split-brain (farshore follow: --accept-split-brain)"
         )),
         Master::Open { last, .. } if has(last) || is_over => {
             Action::Complete(Drained { proved: false, answered: true, master: newest(Some(*last)) })
@@ -187,7 +187,8 @@ pub async fn complete(state: &State, fence: &Fence, drained: Drained) -> Result<
         let Some(mut activating) = record.activation.clone() else { return Err(not_ready()) };
         match activating.step {
             Step::Draining => {
-                (activating.step, activating.drained) = (Step::Sealing, Some(drained));
+                activating.step = Step::Sealing;
+                (activating.drained, activating.drained_at) = (Some(drained), Some(Timestamp::now()));
                 state.activate(&activating).await?;
             }
             Step::Sealing => {
@@ -218,9 +219,12 @@ fn receipt(record: &Record, activating: &Activating, now: Timestamp) -> Result<R
     let position = position.ok_or_else(|| Error::Broken("nothing was ever applied".to_owned()))?;
     let wall = position.wall.or_else(|| Timestamp::from_second(i64::from(position.place.seconds)).ok());
     let drained = activating.drained;
+    let since_start =
+        |at: Timestamp| Duration::try_from(at.duration_since(activating.started_at)).unwrap_or_default();
     Ok(Receipt {
         activated_at: now,
-        took: Duration::try_from(now.duration_since(activating.started_at)).unwrap_or_default(),
+        took: since_start(now),
+        draining: activating.drained_at.map(since_start).unwrap_or_default(),
         data: Moment { place: position.place, wall: wall.unwrap_or(now) },
         master: drained.and_then(|drained| drained.master),
         proved: drained.is_some_and(|drained| drained.proved),

@@ -2,6 +2,10 @@
 
 use mongodb::error::ErrorKind;
 
+/// What helps where the feed can't go on: in the words of a resource, and of the command.
+pub(super) const NEW_COPY: &str =
+    "ask for a new copy with the annotation farshore.dev/resync-requested (farshore follow: --resync)";
+
 /// The server that an error is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {

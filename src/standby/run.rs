@@ -1,5 +1,7 @@
 //! One run: holds the target, and does what is next until the shift is over.
 
+mod first;
+mod guard;
 mod pump;
 mod takeover;
 mod voice;
@@ -12,34 +14,22 @@ use mongodb::{Client, bson::oid::ObjectId};
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
-use self::{pump::Pump, voice::Voice, writer::Writer};
+use self::{first::Seeded, pump::Pump, voice::Voice, writer::Writer};
 use super::{
-    Activate, Error, Result, SeedProgress, Servers, Session, Side, Strings,
+    Activate, Error, Result, Servers, Session, Side, Strings,
     apply::{Applier, FromMaster},
-    error::failed,
-    feed::{self, Kind},
-    fence::{Fence, Raised},
+    feed::Kind,
     lease::RENEW_EACH,
-    seed::{Copied, Later, Seed},
     servers::{
         self,
         facts::{self, Facts},
         preflight::{preflight, same_master},
     },
-    state::{self, Claimed, Phase, Start, State},
+    state::{self, Claimed, Phase, State},
 };
-use crate::mongo::Namespace;
 
 /// Pause before a server that doesn't answer is asked again.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Between two looks at how far the master is.
-const LOOK: Duration = Duration::from_secs(1);
-/// Between two looks at the fence.
-const GUARD: Duration = Duration::from_secs(30);
-/// The reason of a finding: something had undone a part of the fence.
-const MENDED: &str = "FenceMended";
-/// Looks at the master between two at the reach of its oplog, and at the members of the target.
-const WIDE: u32 = 10;
 
 /// Follows the master until the shift is over, or the target has taken over.
 ///
@@ -132,12 +122,6 @@ enum After {
     Wished,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Seeded {
-    All,
-    Stopped,
-}
-
 /// A master that answers.
 struct Master {
     client: Client,
@@ -167,13 +151,9 @@ impl Run {
         }
         let mut pump = None;
         let after = match self.follow(writer, &mut pump).await {
-            Err(error)
-                if error.is_permanent()
-                    && error.side() == Some(Side::Master)
-                    && self.phase() >= Phase::Following =>
-            {
-                // The copy is as good as before, and may still take over. Not where the target refused a change:
-                // what comes after it must not be applied without it.
+            Err(error) if error.is_permanent() && writer.is_sound() && self.phase() >= Phase::Following => {
+                // The copy is as good as before, and may still take over.
+                writer.flush().await?;
                 self.voice.failed(&error).await;
                 self.wait().await
             }
@@ -272,118 +252,6 @@ impl Run {
         self.voice.follow(&self.state.record());
         self.voice.stands().await;
         Ok(())
-    }
-
-    /// Makes the first copy, or goes on with it.
-    async fn seed(&self, master: &Master, writer: &mut Writer) -> Result<Seeded> {
-        if self.phase() == Phase::Empty {
-            let position = feed::here(&master.client, Kind::of(master.facts.wire)).await?;
-            let replica_set_id = master.facts.set_id.map(ObjectId::to_hex);
-            self.state.begin(&Start { position, replica_set_id }).await?;
-        }
-        self.voice.follow(&self.state.record());
-        self.voice.stands().await;
-        let (progress, made) = watch::channel(SeedProgress::default());
-        let seed = Seed::new(&master.client, self.state.target(), progress, self.ending.clone());
-        let copied = tokio::select! {
-            copied = seed.copy() => copied?,
-            never = self.tell_progress(made) => never,
-        };
-        let Copied::All(later) = copied else { return Ok(Seeded::Stopped) };
-        let unique = later.into_iter().flat_map(|Later { namespace, indexes }| {
-            indexes.into_iter().map(move |index| (namespace.clone(), index))
-        });
-        writer.applier().copied(self.collections().await?, unique.collect()).await?;
-        let (newest, _) = facts::majority_of(&master.client, Side::Master).await?;
-        self.state.copied(newest).await?;
-        self.voice.follow(&self.state.record());
-        self.voice.stands().await;
-        Ok(Seeded::All)
-    }
-
-    /// What was copied, by name.
-    async fn collections(&self) -> Result<Vec<Namespace>> {
-        let failed = || failed(Side::Target, "listing its collections");
-        let mut all = Vec::new();
-        for name in self.target.list_database_names().await.map_err(failed())? {
-            if feed::is_copied(&name) {
-                let of = self.target.database(&name).list_collection_names().await.map_err(failed())?;
-                all.extend(of.iter().map(|collection| Namespace::new(&name, collection)));
-            }
-        }
-        Ok(all)
-    }
-
-    async fn tell_progress(&self, mut made: watch::Receiver<SeedProgress>) -> ! {
-        loop {
-            let progress = made.borrow_and_update().clone();
-            self.voice.moved(true, Some(progress)).await;
-            tokio::time::sleep(PAUSE).await;
-            if made.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
-    }
-
-    /// Looks again and again how far the master is.
-    async fn look(&self, master: &Client) -> ! {
-        for number in 1_u32.. {
-            match facts::majority_of(master, Side::Master).await {
-                Ok((newest, _)) => {
-                    self.voice.seen(Some(voice::at(newest)));
-                    if number % WIDE == 0 {
-                        self.look_around(master).await;
-                    }
-                    self.voice.moves().await;
-                }
-                Err(error) => {
-                    self.voice.seen(None);
-                    self.voice.failed(&error).await;
-                }
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-        std::future::pending().await
-    }
-
-    /// What is not known stays as it was told.
-    async fn look_around(&self, master: &Client) {
-        if let Ok(Some(window)) = facts::window(master, Side::Master).await {
-            self.voice.change(|standing| standing.oplog_window = Some(window.length()));
-        }
-        if let Ok(target) = facts::facts(&self.target, Side::Target).await {
-            self.voice.change(|standing| standing.servers.members = target.members);
-        }
-    }
-
-    /// The fence around the target; the master's users are those who will be let in.
-    async fn fence(&self) -> Result<Fence> {
-        let master = servers::connect(&self.session.master, Side::Master).await?;
-        Ok(Fence::new(Arc::clone(&self.state), self.session.target.clone(), Some(master)))
-    }
-
-    /// Looks after the fence again and again, until users are to be let in.
-    async fn guard(&self) -> ! {
-        loop {
-            tokio::time::sleep(GUARD).await;
-            self.raise().await;
-        }
-    }
-
-    /// Raises the fence, unless users are to be let in. Who can't be asked for it is told of elsewhere.
-    async fn raise(&self) {
-        let _turn = self.fencing.lock().await;
-        if self.phase() >= Phase::Activating {
-            return;
-        }
-        match async { self.fence().await?.raise().await }.await {
-            Ok(Raised { fence, mended }) => self.voice.change(|standing| {
-                standing.fence = fence;
-                standing.findings.retain(|(reason, _)| *reason != MENDED);
-                standing.findings.extend(mended.into_iter().map(|mended| (MENDED, mended)));
-            }),
-            Err(error) => tracing::warn!(%error, "the fence could not be looked at"),
-        }
     }
 
     fn phase(&self) -> Phase {

@@ -154,6 +154,57 @@ async fn d13_a_living_master_that_can_not_be_blocked_holds_the_activation_until_
     assert_eq!(decided.ended(), Some(0));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d13_a_living_master_that_misses_one_answer_does_not_end_an_activation_that_is_held() {
+    let (master, target) = (Secantus::start().await, Secantus::start().await);
+    write(&master.client, 0..50).await;
+    let drain = Duration::from_secs(5);
+    let follower = Follower::with(&[master.uri().as_str(), &target.uri(), "--json", "--drain-timeout", "5s"]);
+    until_following(&follower).await;
+    follower.signal("USR1");
+    let is_held = |report: &Value| report["activation"]["held"].is_string();
+    until(&follower, "held", is_held).await;
+    tokio::time::sleep(drain).await;
+    master.signal("STOP");
+    until(&follower, "missing an answer", |report| !is_held(report)).await;
+    master.signal("CONT");
+    let report = until(&follower, "held again", is_held).await;
+    assert_eq!(report["stage"], "Activating", "{report:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d10_a_change_that_the_target_refuses_is_not_left_out_by_an_activation() {
+    let (mut master, target) = (Secantus::start().await, Secantus::start().await);
+    write(&master.client, 0..1).await;
+    let mut follower = Follower::start(&master, &target);
+    until_following(&follower).await;
+    // Somebody who should not have.
+    let index = doc! {"key": {"item": 1}, "name": "by hand", "unique": true};
+    let shop = target.client.database("shop");
+    shop.run_command(doc! {"createIndexes": "orders", "indexes": [index]}).await.unwrap();
+    write(&master.client, 1..2).await;
+    orders(&master.client).insert_one(doc! {"_id": 2, "item": "pen"}).await.unwrap();
+    let begin = Instant::now();
+    while follower.lives() {
+        assert!(begin.elapsed() < PATIENCE, "{}", follower.told());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(follower.told().contains("shop.orders, _id 1"), "{}", follower.told());
+
+    master.kill();
+    let activate = [master.uri(), target.uri(), "--json".to_owned(), "--activate".to_owned()];
+    let mut refused = Follower::with(&activate);
+    assert_eq!(refused.ended(), Some(1), "{}", refused.told());
+    assert!(refused.told().contains("shop.orders, _id 1"), "{}", refused.told());
+    assert_eq!(orders(&target.client).count_documents(doc! {"item": "book"}).await.unwrap(), 1);
+
+    shop.run_command(doc! {"dropIndexes": "orders", "index": "by hand"}).await.unwrap();
+    let mut mended = Follower::with(&activate);
+    receipt(&mended).await;
+    assert_eq!(mended.ended(), Some(0));
+    assert!(orders(&target.client).find_one(doc! {"_id": 1}).await.unwrap().is_some());
+}
+
 /// Documents of one transaction.
 const TOGETHER: i32 = 8;
 

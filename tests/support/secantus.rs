@@ -70,6 +70,12 @@ impl Secantus {
         self.child.wait().ok();
     }
 
+    /// Sends it a signal, by its name: `STOP` makes it silent, and `CONT` ends that.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
+    }
+
     /// Starts it again on its data, with other arguments.
     pub async fn restart_with(&mut self, arguments: &[&str]) {
         self.kill();

@@ -289,14 +289,15 @@ fn activation(receipt: Value) -> impl Fn(&mut Value) {
 #[test]
 fn d12_an_activation_leaves_a_receipt_an_event_and_an_instance() {
     let receipt = json!({
-        "activatedAt": NOW, "tookMilliseconds": 1400, "dataTimePoint": APPLIED,
+        "activatedAt": NOW, "tookMilliseconds": 1400, "drainMilliseconds": 1000, "dataTimePoint": APPLIED,
         "masterTime": "2026-11-21T08:00:00.75Z", "proved": false, "masterAnswered": false,
     });
     let copy = reporting(&standby("", "state: Active"), report(activation(receipt)));
     let decision = decided(&copy, &observed(vec![job(&following(""), true, 100)]));
     let status = decision.status.as_ref().unwrap();
     let done = status.activation.as_ref().unwrap();
-    assert_eq!((status.phase, done.duration.as_deref()), (Some(StandbyPhase::Active), Some("1.4s")));
+    assert_eq!(status.phase, Some(StandbyPhase::Active));
+    assert_eq!((done.duration.as_deref(), done.drain.as_deref()), (Some("1.4s"), Some("1s")));
     let loss = done.data_loss.as_ref().unwrap();
     assert_eq!((loss.at_least.as_deref(), loss.proved), (Some("2.25s"), false));
     assert_eq!(told(&decision, READY), is("True", "Active"));

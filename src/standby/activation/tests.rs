@@ -82,9 +82,11 @@ fn d12_the_receipt_tells_the_moment_of_the_data_and_the_time_it_took() {
     let place = Place { seconds: 100, increment: 7 };
     record.position = Some(crate::standby::feed::Position { place, wall: None, token: None });
     activating.drained = Some(Drained { proved: false, answered: false, master: Some(moment(110)) });
+    activating.drained_at = Some(at(1000) + Duration::from_millis(800));
     let expected = Receipt {
         activated_at: at(1001),
         took: Duration::from_secs(1),
+        draining: Duration::from_millis(800),
         data: Moment { place, wall: at(100) },
         master: Some(moment(110)),
         proved: false,

@@ -6,6 +6,7 @@ use crate::{
     mongo::Place,
     standby::{
         Error, Result, Side,
+        error::NEW_COPY,
         servers::{facts, lacking, preflight::lost},
     },
 };
@@ -13,7 +14,7 @@ use crate::{
 /// Changes after a place are lost.
 pub(super) fn error(place: Place, why: &str) -> Error {
     Error::Gap(format!(
-        "the master's oplog doesn't reach back to {}.{}, where the target is ({why}): ask for a new copy with the annotation farshore.dev/resync-requested, and make the oplog larger with replSetResizeOplog",
+        "the master's oplog doesn't reach back to {}.{}, where the target is ({why}): {NEW_COPY}, and make the oplog larger with replSetResizeOplog",
         place.seconds, place.increment
     ))
 }

@@ -11,7 +11,7 @@ use mongodb::bson::Document;
 use super::{Group, Heard, Position, event::Event};
 use crate::{
     mongo::{Change, Error as Unsupported, Place, diff::Update, size_of, size_of_value},
-    standby::{Result, servers::preflight::lost},
+    standby::{Result, error::NEW_COPY, servers::preflight::lost},
 };
 
 /// A transaction is applied as a whole, and held in memory for it: so many bytes, as BSON.
@@ -114,7 +114,7 @@ impl Held {
         self.size += event.changes.iter().map(size).sum::<usize>();
         if self.size > TRANSACTION {
             let message = format!(
-                "the transaction of {}.{} is larger than {} MiB: transactions of that size are not supported; ask for a new copy with the annotation farshore.dev/resync-requested",
+                "the transaction of {}.{} is larger than {} MiB: transactions of that size are not supported; {NEW_COPY}",
                 self.place.seconds,
                 self.place.increment,
                 TRANSACTION >> 20

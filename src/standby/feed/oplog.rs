@@ -25,6 +25,7 @@ use crate::{
     },
     standby::{
         Error, Result, Side,
+        error::NEW_COPY,
         servers::{ANSWER, code, code_of, facts, hello, lacking, within},
     },
 };
@@ -164,7 +165,7 @@ impl Entries {
 
 fn too_large(place: Place) -> Unknown {
     Unknown::Unsupported(format!(
-        "the transactions that are open at {}.{} are larger than {} MiB: transactions of that size are not supported; ask for a new copy with the annotation farshore.dev/resync-requested",
+        "the transactions that are open at {}.{} are larger than {} MiB: transactions of that size are not supported; {NEW_COPY}",
         place.seconds,
         place.increment,
         TRANSACTION >> 20

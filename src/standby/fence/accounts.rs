@@ -77,7 +77,8 @@ impl Accounts<'_> {
             }
             self.keep(user, true).await?;
             if has.is_none_or(|has| has.credentials != user.credentials) {
-                self.bring(user, &reduced(&user.roles, &there.custom), layer).await?;
+                let may = reduced(&user.roles, &there.custom);
+                self.bring(user, &may, by_hand(user, has.is_some()), layer).await?;
             }
         }
         let gone =
@@ -230,11 +231,7 @@ impl Accounts<'_> {
     }
 
     /// Makes an account of the master with the password that the master keeps of it, or gives it the new one.
-    async fn bring(&self, user: &User, may: &[Role], layer: &mut Layer) -> Result<()> {
-        let by_hand = format!(
-            "account {} of the master is not at the target: make it there by hand, with its password and the role read; it gets its other roles when the target is activated",
-            user.account.id()
-        );
+    async fn bring(&self, user: &User, may: &[Role], by_hand: String, layer: &mut Layer) -> Result<()> {
         let Some(credentials) = &user.credentials else {
             layer.missing.push(by_hand);
             return Ok(());
@@ -270,6 +267,20 @@ impl Accounts<'_> {
             };
         }
         dropped.map(drop)
+    }
+}
+
+/// What a person has to do where an account can't be brought.
+fn by_hand(user: &User, is_there: bool) -> String {
+    let id = user.account.id();
+    if is_there {
+        format!(
+            "account {id} may have another password at the target than at the master: set it there by hand"
+        )
+    } else {
+        format!(
+            "account {id} of the master is not at the target: make it there by hand, with its password and the role read; it gets its other roles when the target is activated"
+        )
     }
 }
 

@@ -33,6 +33,8 @@ pub struct Writer {
     forgotten: i64,
     /// The last moment that was heard of and nothing was written at.
     idle: Option<Position>,
+    /// A window could not be applied: what comes after it must not be applied without it.
+    has_failed: bool,
 }
 
 impl Writer {
@@ -47,6 +49,7 @@ impl Writer {
             pending: None,
             forgotten: 0,
             idle: None,
+            has_failed: false,
             state,
         }
     }
@@ -91,11 +94,22 @@ impl Writer {
         self.gathering.is_empty() && self.pending.is_none()
     }
 
+    /// All that was taken in is there, or will be.
+    pub fn is_sound(&self) -> bool {
+        !self.has_failed
+    }
+
     /// Applies what is written down, and writes down what was gathered.
     ///
     /// # Errors
     /// See [`Error`](crate::standby::Error): the run is over then, and the next one goes on.
     pub async fn step(&mut self) -> Result<()> {
+        let stepped = self.advance().await;
+        self.has_failed |= stepped.is_err();
+        stepped
+    }
+
+    async fn advance(&mut self) -> Result<()> {
         let before = self.pending.take();
         let next = (!self.gathering.is_empty()).then(|| {
             let number = before.as_ref().map_or(self.applied(), |(window, _)| window.number) + 1;

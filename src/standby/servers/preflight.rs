@@ -7,7 +7,7 @@ use mongodb::bson::oid::ObjectId;
 use super::facts::Facts;
 use crate::{
     mongo::Place,
-    standby::{Error, Result, Side},
+    standby::{Error, Result, Side, error::NEW_COPY},
 };
 
 /// The oldest server that the driver talks to: 4.2.
@@ -130,7 +130,7 @@ pub fn same_master((recorded, copied): (Option<ObjectId>, Option<Place>), master
         && recorded != found
     {
         let message = format!(
-            "the master's replica set is {found}, and the target is a copy of {recorded}: name the old one, or ask for a new copy with the annotation farshore.dev/resync-requested"
+            "the master's replica set is {found}, and the target is a copy of {recorded}: name the old one, or {NEW_COPY}"
         );
         return Err(diverged(message));
     }
@@ -143,7 +143,7 @@ pub fn same_master((recorded, copied): (Option<ObjectId>, Option<Place>), master
 /// A master whose newest moment is before what was copied of it.
 pub(in crate::standby) fn lost(copied: Place, newest: Place) -> Error {
     diverged(format!(
-        "the master's newest change is of {}.{}, and the target has changes of {}.{}: the master was restored or replaced; ask for a new copy with the annotation farshore.dev/resync-requested, or let the target take over",
+        "the master's newest change is of {}.{}, and the target has changes of {}.{}: the master was restored or replaced; {NEW_COPY}, or let the target take over",
         newest.seconds, newest.increment, copied.seconds, copied.increment
     ))
 }

@@ -78,6 +78,8 @@ pub struct Activating {
     pub accept_split_brain: bool,
     /// How the master was left.
     pub drained: Option<Drained>,
+    /// When nothing more of it was waited for.
+    pub drained_at: Option<Timestamp>,
     pub receipt: Option<Receipt>,
 }
 
@@ -102,6 +104,7 @@ impl Activating {
             started_at: now,
             accept_split_brain: wish.accept_split_brain,
             drained: None,
+            drained_at: None,
             receipt: None,
         }
     }

@@ -1,5 +1,7 @@
 //! What a run tells, as the API spells it. Pure.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -122,13 +124,18 @@ fn activation_of(activation: Activation) -> ActivationReport {
 }
 
 fn receipt_of(receipt: &Receipt) -> ActivationReceipt {
-    let Receipt { activated_at, took, data, master, proved, master_answered } = *receipt;
+    let Receipt { activated_at, took, draining, data, master, proved, master_answered } = *receipt;
     ActivationReceipt {
         activated_at: Moment(activated_at),
-        took_milliseconds: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        took_milliseconds: milliseconds(took),
+        drain_milliseconds: milliseconds(draining),
         data_time_point: Moment(data.wall),
         master_time: master.map(|master| Moment(master.wall)),
         proved,
         master_answered,
     }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
