@@ -53,8 +53,8 @@ class Server:
 class Follower:
     """Farshore, and what it reported last."""
 
-    def __init__(self, program, master, target):
-        command = [program, "follow", master.uri, target.uri, "--json"]
+    def __init__(self, program, master, target, *flags):
+        command = [program, "follow", master.uri, target.uri, "--json", *flags]
         self.log = tempfile.TemporaryFile()
         self.child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, text=True)
         self.report = {}
@@ -226,12 +226,12 @@ def shift(options):
 
 
 def activation(options):
-    """A master that is written to is cut off, by its death; from the wish until the target says that it is active."""
+    """A master that is written to is cut off, by its death; from the end of the drain until the target is active."""
     took, began = [], time.monotonic()
     for _ in range(options.activations):
         with Server() as master, Server() as target:
             driver(master.client.shop.docs, [put(number) for number in range(1_000)])
-            follower = Follower(options.program, master, target)
+            follower = Follower(options.program, master, target, "--drain-timeout", "1s")
             follower.follows()
             stop = threading.Event()
             writer = threading.Thread(target=until_gone, args=(master.client.shop.docs, stop), daemon=True)
