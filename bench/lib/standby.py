@@ -261,7 +261,7 @@ def main():
     for name in ("rounds", "documents", "lag", "shifts", "activations"):
         parser.add_argument(f"--{name}", type=int)
     parser.add_argument("rows", nargs="*")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     for row in options.rows or ROWS:
         match row:
             case "standby-apply":
