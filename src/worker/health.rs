@@ -32,6 +32,8 @@ pub struct Movement {
 struct Pulse {
     seen: Movement,
     failing: bool,
+    /// It has told that only a person can help: nothing is tried until then, and nothing moves.
+    given_up: bool,
     /// Last time that anything changed.
     moved: Instant,
 }
@@ -42,6 +44,8 @@ pub struct Health {
     pulse: Arc<Mutex<Pulse>>,
     /// Longest silence of a worker that has nothing to do before its next look.
     rest: Duration,
+    /// What it tells counts, be it of a failure.
+    telling: bool,
 }
 
 impl Health {
@@ -49,6 +53,13 @@ impl Health {
     #[must_use]
     pub fn every(interval: Duration) -> Self {
         Self::new(interval.saturating_add(interval / 10).saturating_add(STILL), false)
+    }
+
+    /// The same of one that is well while it tells how things are, be it that they fail: a copy whose master is gone
+    /// is what it is for, and who reads of that must be able to tell it from silence.
+    #[must_use]
+    pub fn telling(interval: Duration) -> Self {
+        Self { telling: true, ..Self::every(interval) }
     }
 
     /// A worker that is well while it is there.
@@ -59,14 +70,15 @@ impl Health {
 
     fn new(rest: Duration, contact: bool) -> Self {
         let seen = Movement { contact, ..Movement::default() };
-        let pulse = Pulse { seen, failing: false, moved: Instant::now() };
-        Self { pulse: Arc::new(Mutex::new(pulse)), rest }
+        let pulse = Pulse { seen, failing: false, given_up: false, moved: Instant::now() };
+        Self { pulse: Arc::new(Mutex::new(pulse)), rest, telling: false }
     }
 
     /// A look at both stores succeeded.
     pub fn succeed(&self) {
         let mut pulse = self.pulse.lock().unwrap_or_else(PoisonError::into_inner);
-        (pulse.seen.contact, pulse.failing, pulse.moved) = (true, false, Instant::now());
+        (pulse.failing, pulse.given_up) = (false, false);
+        (pulse.seen.contact, pulse.moved) = (true, Instant::now());
     }
 
     /// Something moved, or came to rest. That is no success yet: requests that fail move, too.
@@ -80,15 +92,23 @@ impl Health {
         pulse.seen = Movement { contact: earlier.contact || now.contact, ..now };
     }
 
-    /// An attempt failed.
-    pub fn fail(&self) {
-        self.pulse.lock().unwrap_or_else(PoisonError::into_inner).failing = true;
+    /// An attempt failed; `permanent`: none is made any more.
+    pub fn fail(&self, permanent: bool) {
+        let mut pulse = self.pulse.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.telling {
+            (pulse.seen.contact, pulse.given_up, pulse.moved) = (true, permanent, Instant::now());
+        } else {
+            pulse.failing = true;
+        }
     }
 
     /// What keeps it from being ready, if anything does.
     fn ailment(&self, now: Instant) -> Option<&'static str> {
         let pulse = self.pulse.lock().unwrap_or_else(PoisonError::into_inner);
         let silence = now.duration_since(pulse.moved);
+        if pulse.given_up {
+            return None;
+        }
         if pulse.failing {
             return Some("the last attempt failed");
         }
@@ -144,7 +164,7 @@ mod tests {
         assert_eq!(health.ailment(later(0)), None);
         assert_eq!(health.ailment(later(660)), None, "the next look may come a tenth later");
         assert!(health.ailment(later(720)).is_some(), "overdue");
-        health.fail();
+        health.fail(false);
         assert!(health.ailment(later(0)).is_some(), "failing");
         health.succeed();
         assert_eq!(health.ailment(later(0)), None, "healed");
@@ -169,11 +189,24 @@ mod tests {
         health.pulse.lock().unwrap().moved -= Duration::from_secs(40);
         health.follow(busy(2));
         assert_eq!(health.ailment(later(40)), None, "another page has come");
-        health.fail();
+        health.fail(false);
         health.follow(busy(3));
         assert!(health.ailment(later(0)).is_some());
         health.follow(Movement { transferred: 1, ..busy(4) });
         assert_eq!(health.ailment(later(0)), None, "bytes arrived");
+    }
+
+    #[test]
+    fn d09_one_that_tells_of_failures_is_not_silent() {
+        let health = Health::telling(Duration::from_secs(10));
+        assert!(health.ailment(later(0)).is_some(), "it has told nothing yet");
+        health.fail(false);
+        assert_eq!(health.ailment(later(50)), None);
+        assert!(health.ailment(later(60)).is_some(), "not a word in a minute");
+        health.fail(true);
+        assert_eq!(health.ailment(later(6_000)), None, "it waits for a person");
+        health.succeed();
+        assert!(health.ailment(later(60)).is_some());
     }
 
     #[test]

@@ -135,7 +135,7 @@ impl<K: Served> Run<K> {
             Err(error) => Err(error),
         };
         if let Err(error) = &worked {
-            self.health.fail();
+            self.health.fail(true);
             if !matches!(error, Error::Superseded(_)) {
                 self.draft.end(error, Timestamp::now());
             }
@@ -216,9 +216,9 @@ impl<K: Served> Run<K> {
 
     fn take(&mut self, told: Told<K>) {
         match &told {
-            Told::Failed { reason, message, .. } => {
+            Told::Failed { reason, message, permanent, .. } => {
                 tracing::warn!(reason, "{message}");
-                self.health.fail();
+                self.health.fail(*permanent);
             }
             Told::Done { .. } => self.health.succeed(),
             Told::Moved { movement, .. } => self.health.follow(*movement),

@@ -53,7 +53,7 @@ pub async fn run(start: &Start, task: &Task, work: &StandbyTask) -> Result<(), E
             }
         })
     };
-    let health = Health::every(REST);
+    let health = Health::telling(REST);
     run::serve::<DisasterRecoveryInstance, _, _>(start, (&task.owner, known), (health, lasting), engine).await
 }
 
