@@ -17,7 +17,7 @@ pub enum Side {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A server answers otherwise than it should, or not at all: it is asked again.
-    #[error("the {}: {what}: {source}", side.word())]
+    #[error("the {}: {what}: {}", side.word(), words(source))]
     Server {
         side: Side,
         what: String,
@@ -51,6 +51,11 @@ impl Side {
             Self::Target => "target",
         }
     }
+}
+
+/// What went wrong, in words: all that the driver has to say of it holds the answer byte by byte.
+fn words(error: &mongodb::error::Error) -> String {
+    error.get_custom::<String>().cloned().unwrap_or_else(|| error.kind.to_string())
 }
 
 /// An error of a server, for `map_err`.
@@ -96,5 +101,20 @@ impl Error {
             Self::Gap(_) => Some(Side::Master),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn d09_a_server_that_fails_is_told_of_in_words() {
+        let silence = mongodb::error::Error::custom("no answer within 5s".to_owned());
+        let told = failed(Side::Master, "hello")(silence).to_string();
+        assert_eq!(told, "the master: hello: no answer within 5s");
+        let refused = mongodb::error::Error::from(std::io::Error::other("connection refused"));
+        let told = failed(Side::Target, "hello")(refused).to_string();
+        assert_eq!(told, "the target: hello: I/O error: connection refused");
     }
 }
