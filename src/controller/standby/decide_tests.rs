@@ -189,6 +189,26 @@ fn d09_a_worker_that_is_silent_leaves_no_figure_behind() {
     assert_eq!(told(&decision, SEEDED), is("True", "Seeded"), "what was complete is complete");
 }
 
+#[test]
+fn d09_an_old_word_counts_for_a_moment_and_does_not_come_back() {
+    let old = report(|told| told["cycle"]["completedAt"] = at("2026-11-21T07:50:00Z"));
+    let copy = reporting(&standby("", ""), old);
+    let look = |before: &Decision, ready, seconds| {
+        let copy = next_look(&copy, before);
+        decided(&copy, &observed(vec![job(&copy, ready, seconds)]))
+    };
+    let shown = |decision: &Decision| decision.status.as_ref().unwrap().master_time.is_some();
+    let serving = decided(&copy, &observed(vec![job(&copy, true, 100)]));
+    let handed_over = look(&serving, false, 5);
+    assert!(shown(&handed_over) && told(&handed_over, READY) == is("True", "Follows"));
+    let silent = look(&serving, false, 60);
+    let started = look(&silent, false, 5);
+    assert!(!shown(&silent) && !shown(&started), "nobody has told it since");
+    assert_eq!(told(&started, READY), is("False", "Starting"));
+    assert_eq!(told(&started, OPLOG_CONTIGUOUS), is("Unknown", "NotTold"));
+    assert!(shown(&look(&started, true, 5)));
+}
+
 fn failing(side: &str, reason: &str, permanent: bool) -> DisasterRecoveryInstance {
     let failure = json!({"side": side, "reason": reason, "message": "rs0-0.north: refused; start it", "permanent": permanent, "since": NOW});
     reporting(&standby("", ""), report(|told| told["failure"] = failure.clone()))
@@ -214,6 +234,10 @@ fn d09_a_master_that_does_not_answer_is_not_behind_by_nothing() {
 #[test]
 fn d09_a_gap_in_the_oplog_is_said_and_copied_anew_only_when_somebody_asks() {
     let copy = failing("Source", "OplogGap", true);
+    let waiting = decided(&copy, &observed(vec![job(&copy, true, 100)]));
+    assert_eq!(waiting.status.as_ref().unwrap().phase, Some(StandbyPhase::Failed));
+    assert_eq!(told(&waiting, OPLOG_CONTIGUOUS), is("False", "OplogGap"), "its worker waits for a person");
+    assert!(waiting.start.is_none() && waiting.end.is_empty());
     let mut ended = job(&copy, false, 100);
     let words = None;
     ended.state = JobState::Failed { at: now(), code: Some(10), words, message: "it ended".to_owned() };

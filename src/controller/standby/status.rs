@@ -116,14 +116,24 @@ impl<'a> View<'a> {
         self.activation.as_ref().is_some_and(|activation| activation.activated_at.is_some())
     }
 
-    /// The worker works, or was heard a moment ago: what it told counts.
+    /// The worker works, or was heard a moment ago: what it told counts. What is not shown any more does not come back
+    /// because a pod is being started: somebody has to tell it anew.
     fn is_live(&self) -> bool {
-        !self.is_active()
-            && match &self.worker {
-                Worker::Serving => true,
-                Worker::Starting { since, .. } => *since + self.eye.timing.start_grace > self.eye.now,
-                Worker::Idle => false,
+        match &self.worker {
+            _ if self.is_active() => false,
+            Worker::Serving => true,
+            Worker::Starting { since, .. } => {
+                let told_anew = self.known.is_some_and(|known| known.completed_at.0 >= *since);
+                let is_heard = told_anew || self.old.master_time.is_some();
+                is_heard && *since + self.eye.timing.start_grace > self.eye.now
             }
+            Worker::Idle => false,
+        }
+    }
+
+    /// What the worker told last, while it counts.
+    fn live(&self) -> Option<&StandbyReport> {
+        self.known.filter(|_| self.is_live())
     }
 
     pub(super) fn scene<'b>(&'b self, trouble: Option<&'b Trouble>) -> Scene<'b> {
@@ -140,7 +150,7 @@ impl<'a> View<'a> {
     /// The status of an accepted one.
     #[must_use]
     pub fn accepted(&self, accepted: Said) -> Told {
-        let Self { standby, old, known, eye, .. } = self;
+        let Self { standby, old, eye, .. } = self;
         let (health, look) =
             if self.is_active() { (Health::Well, None) } else { eye.health(|_| self.progress()) };
         let mut said = vec![eye.ready(&health, String::new(), || self.well()), accepted];
@@ -148,9 +158,8 @@ impl<'a> View<'a> {
         said.extend(self.said(&health));
         said.extend(findings::condition(*standby, self.is_measured()));
         let generation = standby.metadata.generation;
-        let live = known.filter(|_| self.is_live());
         let reached = |side| !matches!(&health, Health::Troubled(trouble) if trouble.side == Some(side));
-        let of_target = live.filter(|_| reached(FailureSide::Target));
+        let of_target = self.live().filter(|_| reached(FailureSide::Target));
         let of_master = of_target.filter(|_| reached(FailureSide::Source));
         let status = DisasterRecoveryInstanceStatus {
             observed_generation: generation,
@@ -215,19 +224,19 @@ impl<'a> View<'a> {
             let message = format!("{about}: what the master holds is being copied; see status.seed{wish}");
             return Health::First("Seeding".to_owned(), message);
         }
-        if self.worker == Worker::Idle {
+        let Some(known) = self.live() else {
             let message = format!("{about}: its worker is being started; nothing is applied until then");
             return Health::First("Starting".to_owned(), message);
-        }
-        match self.known {
-            Some(known) if known.fence.level == FenceLevel::None => Health::Troubled(Trouble {
+        };
+        if known.fence.level == FenceLevel::None {
+            return Health::Troubled(Trouble {
                 side: None,
                 reason: "NotFenced".to_owned(),
                 message: format!("{about}: users can write to the copy: {}", known.fence.missing.join("; ")),
                 permanent: false,
-            }),
-            _ => Health::Well,
+            });
         }
+        Health::Well
     }
 
     fn well(&self) -> (String, String) {
