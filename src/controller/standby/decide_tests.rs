@@ -189,24 +189,33 @@ fn d09_a_worker_that_is_silent_leaves_no_figure_behind() {
     assert_eq!(told(&decision, SEEDED), is("True", "Seeded"), "what was complete is complete");
 }
 
+/// A copy whose worker told something at `completed`, as it is when figures were shown up to now, or not.
+fn told_at(completed: &str, shown: bool) -> DisasterRecoveryInstance {
+    let report = report(|told| told["cycle"]["completedAt"] = at(completed));
+    let copy = reporting(&standby("", ""), report);
+    let serving = decided(&copy, &observed(vec![job(&copy, shown, 100)]));
+    next_look(&copy, &serving)
+}
+
 #[test]
 fn d09_an_old_word_counts_for_a_moment_and_does_not_come_back() {
-    let old = report(|told| told["cycle"]["completedAt"] = at("2026-11-21T07:50:00Z"));
-    let copy = reporting(&standby("", ""), old);
-    let look = |before: &Decision, ready, seconds| {
-        let copy = next_look(&copy, before);
-        decided(&copy, &observed(vec![job(&copy, ready, seconds)]))
-    };
-    let shown = |decision: &Decision| decision.status.as_ref().unwrap().master_time.is_some();
-    let serving = decided(&copy, &observed(vec![job(&copy, true, 100)]));
-    let handed_over = look(&serving, false, 5);
-    assert!(shown(&handed_over) && told(&handed_over, READY) == is("True", "Follows"));
-    let silent = look(&serving, false, 60);
-    let started = look(&silent, false, 5);
-    assert!(!shown(&silent) && !shown(&started), "nobody has told it since");
-    assert_eq!(told(&started, READY), is("False", "Starting"));
-    assert_eq!(told(&started, OPLOG_CONTIGUOUS), is("Unknown", "NotTold"));
-    assert!(shown(&look(&started, true, 5)));
+    let (a_moment_ago, long_ago) = ("2026-11-21T07:59:40Z", "2026-11-21T07:50:00Z");
+    for (before, worker, expected) in [
+        (told_at(a_moment_ago, true), (false, 5), ("True", "Follows")),
+        (told_at(long_ago, true), (false, 5), ("False", "Starting")),
+        (told_at(a_moment_ago, false), (false, 5), ("False", "Starting")),
+        (told_at(NOW, false), (false, 5), ("True", "Follows")),
+        (told_at(long_ago, false), (true, 5), ("True", "Follows")),
+    ] {
+        let decision = decided(&before, &observed(vec![job(&before, worker.0, worker.1)]));
+        let status = decision.status.as_ref().unwrap();
+        assert_eq!(told(&decision, READY), is(expected.0, expected.1));
+        assert_eq!(status.master_time.is_some(), expected.0 == "True");
+        assert_eq!(told(&decision, OPLOG_CONTIGUOUS).0 == "True", expected.0 == "True");
+    }
+    let before = told_at(a_moment_ago, true);
+    let decision = decided(&before, &observed(vec![job(&before, false, 5)]));
+    assert!(decision.next_look <= Duration::from_secs(11), "it is taken away in time");
 }
 
 fn failing(side: &str, reason: &str, permanent: bool) -> DisasterRecoveryInstance {

@@ -116,17 +116,21 @@ impl<'a> View<'a> {
         self.activation.as_ref().is_some_and(|activation| activation.activated_at.is_some())
     }
 
-    /// The worker works, or was heard a moment ago: what it told counts. What is not shown any more does not come back
+    /// Until when what the worker told counts while no pod of it works. What is not shown any more does not come back
     /// because a pod is being started: somebody has to tell it anew.
+    fn counts_until(&self) -> Option<Timestamp> {
+        let Worker::Starting { since, .. } = &self.worker else { return None };
+        let (told, grace) = (self.known?.completed_at.0, self.eye.timing.start_grace);
+        let is_anew = told >= *since;
+        if is_anew { Some(*since + grace) } else { self.old.master_time.map(|_| told + grace) }
+    }
+
+    /// The worker works, or was heard a moment ago: what it told counts.
     fn is_live(&self) -> bool {
         match &self.worker {
             _ if self.is_active() => false,
             Worker::Serving => true,
-            Worker::Starting { since, .. } => {
-                let told_anew = self.known.is_some_and(|known| known.completed_at.0 >= *since);
-                let is_heard = told_anew || self.old.master_time.is_some();
-                is_heard && *since + self.eye.timing.start_grace > self.eye.now
-            }
+            Worker::Starting { .. } => self.counts_until().is_some_and(|until| until > self.eye.now),
             Worker::Idle => false,
         }
     }
@@ -176,7 +180,8 @@ impl<'a> View<'a> {
             observed: None,
             conditions: conditions(&old.conditions, generation, eye.now, said),
         };
-        Told { status, look }
+        let until = self.counts_until().filter(|until| *until > eye.now);
+        Told { status, look: look.into_iter().chain(until).min() }
     }
 
     /// Those of people only.
@@ -225,7 +230,8 @@ impl<'a> View<'a> {
             return Health::First("Seeding".to_owned(), message);
         }
         let Some(known) = self.live() else {
-            let message = format!("{about}: its worker is being started; nothing is applied until then");
+            let message =
+                format!("{about}: its worker is not heard, or is being started; nothing is applied now");
             return Health::First("Starting".to_owned(), message);
         };
         if known.fence.level == FenceLevel::None {
