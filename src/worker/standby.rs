@@ -27,6 +27,8 @@ use crate::{
 const REST: Duration = Duration::from_secs(10);
 /// Longest that the question may take what an earlier run knew.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the master's newest moment counts as that, between two runs.
+const FRESH: jiff::SignedDuration = jiff::SignedDuration::from_secs(30);
 /// How old the word may be that somebody takes a split on them.
 const WORD: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 
@@ -103,13 +105,14 @@ fn session(start: &Start, owner: &Owner, work: &StandbyTask) -> Session {
     }
 }
 
-/// What an earlier run reported last: it is true still, since all that it tells are moments that were reached.
+/// What an earlier run reported last, as far as it is true still.
 async fn known(client: Client, owner: &Owner) -> Option<StandbyReport> {
     let api: Api<DisasterRecoveryInstance> = Api::namespaced(client, &owner.namespace);
     match tokio::time::timeout(PATIENCE, api.get(&owner.name)).await {
         Ok(Ok(standby)) => {
             let same = standby.metadata.uid.as_deref() == Some(&owner.uid);
-            standby.observed().filter(|_| same)?.cycle.clone()
+            let known = standby.observed().filter(|_| same)?.cycle.clone()?;
+            Some(still_true(known, Timestamp::now()))
         }
         Ok(Err(error)) => {
             tracing::warn!(%error, "what an earlier run reported can't be read");
@@ -122,9 +125,34 @@ async fn known(client: Client, owner: &Owner) -> Option<StandbyReport> {
     }
 }
 
+/// What was reached stays so. How far the master is was true then: this run has not asked it yet.
+fn still_true(known: StandbyReport, now: Timestamp) -> StandbyReport {
+    if now.duration_since(known.completed_at.0) <= FRESH {
+        return known;
+    }
+    StandbyReport { master_time: None, oplog_window: None, ..known }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn d09_how_far_the_master_was_before_a_silence_is_not_told_after_it() {
+        let known: StandbyReport = serde_json::from_value(serde_json::json!({
+            "completedAt": "2026-11-21T08:00:00Z", "stage": "Following",
+            "appliedTime": "2026-11-21T08:00:00Z", "masterTime": "2026-11-21T08:00:00Z", "oplogWindow": "26h",
+            "fence": {}, "master": {"version": "7.0.14", "replicaSet": "rs0"},
+            "target": {"version": "7.0.14", "replicaSet": "dr"},
+            "counts": {"changes": 5, "transactions": 1, "repeated": 0, "refetched": 0},
+        }))
+        .unwrap();
+        let handed_over = still_true(known.clone(), "2026-11-21T08:00:20Z".parse().unwrap());
+        assert_eq!(handed_over, known);
+        let after_silence = still_true(known, "2026-11-21T08:01:00Z".parse().unwrap());
+        assert!(after_silence.master_time.is_none() && after_silence.oplog_window.is_none());
+        assert!(after_silence.applied_time.is_some(), "this was reached");
+    }
 
     #[test]
     fn d13_the_word_that_a_split_is_accepted_counts_for_an_hour() {

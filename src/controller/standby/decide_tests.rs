@@ -216,6 +216,10 @@ fn d09_an_old_word_counts_for_a_moment_and_does_not_come_back() {
     let before = told_at(a_moment_ago, true);
     let decision = decided(&before, &observed(vec![job(&before, false, 5)]));
     assert!(decision.next_look <= Duration::from_secs(11), "it is taken away in time");
+    let begun = reporting(&standby("", ""), report(|told| told["cycle"]["masterTime"] = Value::Null));
+    let decision = decided(&begun, &observed(vec![job(&begun, true, 5)]));
+    assert_eq!(told(&decision, READY), is("False", "Starting"), "the master has not been asked yet");
+    assert!(decision.status.as_ref().unwrap().last_applied_time.is_some());
 }
 
 fn failing(side: &str, reason: &str, permanent: bool) -> DisasterRecoveryInstance {

@@ -229,7 +229,8 @@ impl<'a> View<'a> {
             let message = format!("{about}: what the master holds is being copied; see status.seed{wish}");
             return Health::First("Seeding".to_owned(), message);
         }
-        let Some(known) = self.live() else {
+        // Of a worker that has only just begun, the last one's word is known, and nothing of the master yet.
+        let Some(known) = self.live().filter(|known| known.master_time.is_some()) else {
             let message =
                 format!("{about}: its worker is not heard, or is being started; nothing is applied now");
             return Health::First("Starting".to_owned(), message);
