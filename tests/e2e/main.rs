@@ -16,6 +16,7 @@ mod mutual;
 #[allow(dead_code, reason = "the suite of restores needs more of it")]
 #[path = "../restore/mysql_source.rs"]
 mod mysql_source;
+mod pair;
 mod postgres;
 #[allow(dead_code, reason = "not every test binary needs all of it")]
 #[path = "../support/postgres.rs"]
@@ -30,5 +31,7 @@ mod service;
 #[path = "../restore/set.rs"]
 mod set;
 mod standby;
+mod standby_troubles;
+mod stopped;
 mod upgrade;
 mod webhook;

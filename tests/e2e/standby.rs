@@ -1,107 +1,18 @@
-//! A live copy of a database: it is fenced, takes over when it is told to, and stays what it is then. Servers are
-//! `dev/image secantusdb`: they have MongoDB's protocol and accounts, and no write block.
-
-use std::time::Duration;
+//! A live copy of a database: it is fenced, takes over when it is told to, and stays what it is then.
 
 use mongodb::{
-    Client,
+    Client, Collection,
     bson::{Document, doc},
     error::ErrorKind,
-    options::{ClientOptions, Credential},
 };
-use serde_json::Value;
 
-use crate::cluster::{Namespace, SOURCE, TARGET, apply, await_some, condition, get, kubectl, try_kubectl};
+use crate::{
+    cluster::{Namespace, apply, condition, kubectl, try_kubectl},
+    pair::{KIND, PASSWORD, await_copy, await_phase, instance, login, orders, patch, servers, standby},
+};
 
-const PATIENCE: Duration = Duration::from_mins(3);
-const PASSWORD: &str = "correct horse";
-const KIND: &str = "disasterrecoveryinstances.farshore.dev";
 /// The answer of a server to who may not do something.
 const UNAUTHORIZED: i32 = 13;
-
-/// A server with its accounts.
-fn server(namespace: &str, name: &str) {
-    let manifest =
-        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/dev/manifests/mongodb.yaml"))
-            .expect("it");
-    apply(&format!(
-        "apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}-accounts, namespace: {namespace}}}\nstringData: {{admin: {PASSWORD}, farshore: {PASSWORD}, tenant: {PASSWORD}, writer: {PASSWORD}}}\n---\n{}",
-        manifest
-            .replace("@REGION@", namespace)
-            .replace("@NAME@", name)
-            .replace("@IMAGE_SECANTUSDB@", "localhost/secantusdb:dev")
-    ));
-}
-
-fn ready(namespace: &str, name: &str) {
-    kubectl(&["rollout", "status", "-n", namespace, &format!("statefulset/{name}"), "--timeout=120s"]);
-}
-
-/// The master as an instance, and who follows it.
-fn standby(namespace: &str) -> String {
-    format!(
-        "apiVersion: farshore.dev/v1alpha1
-kind: DisasterRecoveryInstance
-metadata: {{name: copy, namespace: {namespace}}}
-spec:
-  masterRef: {{name: master}}
-  region: {TARGET}
-  target:
-    existing:
-      uri: mongodb://copy.{namespace}:27017/?directConnection=true
-      credentials: {{secretRef: {{name: farshore}}}}
-"
-    )
-}
-
-fn instance(namespace: &str) -> String {
-    format!(
-        "apiVersion: v1
-kind: Secret
-metadata: {{name: farshore, namespace: {namespace}}}
-stringData: {{username: farshore, password: {PASSWORD}}}
----
-apiVersion: farshore.dev/v1alpha1
-kind: DatabaseInstance
-metadata: {{name: master, namespace: {namespace}}}
-spec:
-  engine: MongoDB
-  version: \"8.2\"
-  region: {SOURCE}
-  endpoint:
-    uri: mongodb://master.{namespace}:27017/?directConnection=true
-    credentials: {{secretRef: {{name: farshore}}}}
-"
-    )
-}
-
-fn found(namespace: &str) -> Value {
-    get(KIND, namespace, "copy").expect("the standby")
-}
-
-fn await_copy(namespace: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
-    let ask = || get(KIND, namespace, "copy").filter(|copy| holds(copy));
-    await_some(&format!("standby copy: {what}"), PATIENCE, ask, || {
-        format!("{:#}", found(namespace)["status"])
-    })
-}
-
-fn await_phase(namespace: &str, phase: &str) -> Value {
-    await_copy(namespace, phase, |copy| copy["status"]["phase"] == phase)
-}
-
-/// A client at the pod's own address: no Service is between.
-async fn login(namespace: &str, pod: &str, account: &str) -> Client {
-    let address = get("pod", namespace, pod).expect("the pod")["status"]["podIP"]
-        .as_str()
-        .expect("an address")
-        .to_owned();
-    let uri = format!("mongodb://{address}:27017/?directConnection=true&serverSelectionTimeoutMS=5000");
-    let mut options = ClientOptions::parse(uri).await.expect("options");
-    let credential = Credential::builder().username(account.to_owned()).password(PASSWORD.to_owned());
-    options.credential = Some(credential.build());
-    Client::with_options(options).expect("a client")
-}
 
 /// What a tenant does who may write and manage accounts at the master.
 fn five() -> [(&'static str, Document); 5] {
@@ -128,15 +39,9 @@ async fn attempt(client: &Client, command: Document) -> Result<(), i32> {
 async fn d03_d04_d12_d13_a_copy_is_fenced_takes_over_once_and_is_never_seeded_over() {
     let space = Namespace::new("standby");
     let namespace = &space.0;
-    for name in ["master", "copy"] {
-        server(namespace, name);
-    }
-    for name in ["master", "copy"] {
-        ready(namespace, name);
-    }
-    let master = login(namespace, "master-0", "admin").await;
-    let orders = master.database("shop").collection::<Document>("orders");
-    orders.insert_many((0..500).map(|id| doc! {"_id": id, "item": "book"})).await.expect("written");
+    servers(namespace, &[]);
+    let of_master = orders(namespace, "master-0").await;
+    of_master.insert_many((0..500).map(|id| doc! {"_id": id, "item": "book"})).await.expect("written");
     apply(&instance(namespace));
     apply(&standby(namespace));
     let copy = await_phase(namespace, "Standby");
@@ -149,20 +54,11 @@ async fn d03_d04_d12_d13_a_copy_is_fenced_takes_over_once_and_is_never_seeded_ov
         println!("  {what}: refused with code {refused}");
         assert_eq!(refused, UNAUTHORIZED, "{what}");
     }
-    let there = login(namespace, "copy-0", "admin").await.database("shop").collection::<Document>("orders");
+    let there = orders(namespace, "copy-0").await;
     assert_eq!(there.count_documents(doc! {}).await.expect("counted"), 500);
 
     // The master lives and can't be kept from writing: nobody takes over by accident.
-    kubectl(&[
-        "patch",
-        KIND,
-        "copy",
-        "-n",
-        namespace,
-        "--type=merge",
-        "-p",
-        r#"{"spec":{"state":"Active"}}"#,
-    ]);
+    patch(namespace, r#"{"spec":{"state":"Active"}}"#);
     let held = await_copy(namespace, "held", |copy| copy["status"]["activation"]["held"].is_string());
     let told = held["status"]["activation"]["held"].as_str().expect("words");
     assert!(told.contains("farshore.dev/accept-split-brain"), "{told}");
@@ -206,7 +102,7 @@ fn still_active(namespace: &str) {
 }
 
 /// The same resource, made anew, does not touch what was activated.
-async fn never_seeded_over(namespace: &str, there: &mongodb::Collection<Document>) {
+async fn never_seeded_over(namespace: &str, there: &Collection<Document>) {
     there.insert_one(doc! {"_id": "of its own"}).await.expect("it may be written");
     kubectl(&["delete", KIND, "copy", "-n", namespace, "--timeout=60s"]);
     apply(&standby(namespace));
