@@ -13,6 +13,8 @@ use super::Error;
 /// Longest that nothing moves while something should: with the kubelet's three probes it takes a minute
 /// to be seen. A listing of millions of objects moves with each page.
 const STILL: Duration = Duration::from_secs(45);
+/// Longest that nothing can be told: an attempt takes up to ten seconds, and two may fail.
+const MUTE: Duration = Duration::from_secs(20);
 
 /// How a run moves, as told by the work itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +36,8 @@ struct Pulse {
     failing: bool,
     /// It has told that only a person can help: nothing is tried until then, and nothing moves.
     given_up: bool,
+    /// Since when what it tells does not reach the API server.
+    unheard: Option<Instant>,
     /// Last time that anything changed.
     moved: Instant,
 }
@@ -56,7 +60,8 @@ impl Health {
     }
 
     /// The same of one that is well while it tells how things are, be it that they fail: a copy whose master is gone
-    /// is what it is for, and who reads of that must be able to tell it from silence.
+    /// is what it is for, and who reads of that must be able to tell it from silence. One that nobody hears is silent:
+    /// what it told last would be taken for how things are.
     #[must_use]
     pub fn telling(interval: Duration) -> Self {
         Self { telling: true, ..Self::every(interval) }
@@ -70,7 +75,7 @@ impl Health {
 
     fn new(rest: Duration, contact: bool) -> Self {
         let seen = Movement { contact, ..Movement::default() };
-        let pulse = Pulse { seen, failing: false, given_up: false, moved: Instant::now() };
+        let pulse = Pulse { seen, failing: false, given_up: false, unheard: None, moved: Instant::now() };
         Self { pulse: Arc::new(Mutex::new(pulse)), rest, telling: false }
     }
 
@@ -102,10 +107,19 @@ impl Health {
         }
     }
 
+    /// A report was written, or could not be.
+    pub fn heard(&self, written: bool) {
+        let mut pulse = self.pulse.lock().unwrap_or_else(PoisonError::into_inner);
+        pulse.unheard = if written { None } else { pulse.unheard.or_else(|| Some(Instant::now())) };
+    }
+
     /// What keeps it from being ready, if anything does.
     fn ailment(&self, now: Instant) -> Option<&'static str> {
         let pulse = self.pulse.lock().unwrap_or_else(PoisonError::into_inner);
         let silence = now.duration_since(pulse.moved);
+        if self.telling && pulse.unheard.is_some_and(|since| now.duration_since(since) >= MUTE) {
+            return Some("what it reports can't be written");
+        }
         if pulse.given_up {
             return None;
         }
@@ -205,6 +219,11 @@ mod tests {
         assert!(health.ailment(later(60)).is_some(), "not a word in a minute");
         health.fail(true);
         assert_eq!(health.ailment(later(6_000)), None, "it waits for a person");
+        health.heard(false);
+        assert_eq!(health.ailment(later(0)), None, "an attempt may fail");
+        assert!(health.ailment(later(20)).is_some(), "nobody hears it");
+        health.heard(true);
+        assert_eq!(health.ailment(later(20)), None);
         health.succeed();
         assert!(health.ailment(later(60)).is_some());
     }

@@ -13,7 +13,7 @@ use kube::{
 use serde_json::json;
 use tokio::{sync::watch, time::sleep};
 
-use super::{Error, draft::Of};
+use super::{Error, draft::Of, health::Health};
 use crate::{
     api::{Measure, Observed, Served},
     task::Owner,
@@ -36,6 +36,7 @@ pub struct Reporter<K: Served> {
     owner: Owner,
     /// Told the number of the report that was written last.
     written: watch::Sender<u64>,
+    health: Health,
 }
 
 /// A report, and its number among those of its run.
@@ -64,10 +65,11 @@ pub async fn client() -> Result<Client, Error> {
 }
 
 impl<K: Served> Reporter<K> {
-    /// Reports go to the task's owner; `written` is told the number of each that was written.
+    /// Reports go to the task's owner; `written` is told the number of each that was written, and `health` whether they
+    /// can be.
     #[must_use]
-    pub fn new(client: Client, owner: Owner, written: watch::Sender<u64>) -> Self {
-        Self { api: Api::namespaced(client, &owner.namespace), owner, written }
+    pub fn new(client: Client, owner: Owner, written: watch::Sender<u64>, health: Health) -> Self {
+        Self { api: Api::namespaced(client, &owner.namespace), owner, written, health }
     }
 
     /// Writes each report that differs from the one before, at most one in two seconds, until the
@@ -81,7 +83,9 @@ impl<K: Served> Reporter<K> {
             let Report { number, observed: report } = reports.borrow_and_update().clone();
             let is_due = last.as_ref().is_none_or(|earlier| differs(earlier, &report));
             if is_due || idle_for_long(last.as_ref(), &report) {
-                match self.write(&report).await {
+                let written = self.write(&report).await;
+                self.health.heard(written == Written::Yes);
+                match written {
                     Written::Yes => {
                         last = Some(report);
                         self.written.send_replace(number);

@@ -99,8 +99,9 @@ where
     let draft = Draft::<K>::new(&start.run_id, owner.generation, known, Timestamp::now());
     let (reports, newest_report) = watch::channel(Report { number: 0, observed: draft.observed().clone() });
     let (note_written, written) = watch::channel(0);
-    let reporter =
-        tokio::spawn(Reporter::<K>::new(client.clone(), owner.clone(), note_written).run(newest_report));
+    let reporter = tokio::spawn(
+        Reporter::<K>::new(client.clone(), owner.clone(), note_written, health.clone()).run(newest_report),
+    );
     let (tell, news) = mpsc::channel(1);
     let watching = tokio::spawn(wake::watch::<K>(client, owner.clone(), start.run_id.clone(), tell));
     let (waiting, number, health_of_run) = (Vec::new(), 0, health.clone());
