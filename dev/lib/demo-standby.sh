@@ -34,11 +34,16 @@ distance() {
   echo $(($(date -d "$master" +%s) - $(date -d "$applied" +%s)))
 }
 
+# What is written while the history is copied comes after it: the distance grows meanwhile, and then it shrinks.
 standby_stands() {
-  local phase percent
+  local phase percent behind
   phase=$(standby_status .phase)
   percent=$(standby_status .seed.percent)
-  if [[ $phase == Seeding && -n $percent ]]; then phase="Seeding $percent %"; fi
+  if [[ $phase == Seeding && -n $percent ]]; then
+    phase="Seeding $percent %"
+    behind=$(distance)
+    [[ -z $behind ]] || phase+=", $((behind / 5 * 5)) s behind"
+  fi
   if [[ $phase == Standby ]]; then phase+=", $(distance) s behind"; fi
   echo "$phase"
 }

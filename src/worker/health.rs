@@ -13,8 +13,8 @@ use super::Error;
 /// Longest that nothing moves while something should: with the kubelet's three probes it takes a minute
 /// to be seen. A listing of millions of objects moves with each page.
 const STILL: Duration = Duration::from_secs(45);
-/// Longest that nothing can be told: an attempt takes up to ten seconds, and two may fail.
-const MUTE: Duration = Duration::from_secs(20);
+/// Longest that nothing can be told after the first attempt that failed: the API server may be restarted meanwhile.
+const MUTE: Duration = Duration::from_secs(10);
 
 /// How a run moves, as told by the work itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
