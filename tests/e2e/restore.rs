@@ -3,7 +3,7 @@
 //! A day in a minute: a database with all that makes moments hard lives beside the cluster, is archived to the source
 //! region's store, and copied from there with a retention that is shorter than its life. Then the region burns down.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -20,6 +20,8 @@ use crate::{
 };
 
 const SOON: Duration = Duration::from_mins(4);
+/// Longest until a new Service leads to its pod.
+const SETTLED: Duration = Duration::from_secs(30);
 /// Shorter than the source's life: the window's first moment lies amid its logs, after the base.
 const RETENTION: Duration = Duration::from_secs(12);
 
@@ -93,7 +95,17 @@ spec:
             "-BNe",
             query,
         ];
-        try_kubectl(&command, Some(&settings)).expect("an answer").trim().to_owned()
+        let begin = Instant::now();
+        loop {
+            match try_kubectl(&command, Some(&settings)) {
+                Ok(answer) => return answer.trim().to_owned(),
+                // The node learns where a Service leads a moment after the pod is ready.
+                Err(error) if error.contains("Can't connect") && begin.elapsed() < SETTLED => {
+                    std::thread::sleep(Duration::from_millis(500));
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
     }
 
     fn forget(&self) {
