@@ -164,6 +164,7 @@ async fn d13_a_living_master_that_misses_one_answer_does_not_end_an_activation_t
     follower.signal("USR1");
     let is_held = |report: &Value| report["activation"]["held"].is_string();
     until(&follower, "held", is_held).await;
+    // Longer than the drain may last: time that is held does not count.
     tokio::time::sleep(drain).await;
     master.signal("STOP");
     until(&follower, "missing an answer", |report| !is_held(report)).await;
