@@ -82,6 +82,8 @@ impl Run {
         mut activating: Activating,
     ) -> Result<Drained> {
         let client = servers::connect(&self.session.master, Side::Master).await?;
+        // Each run has the whole of the drain: an earlier one may have been held for long.
+        activating.started_at = Timestamp::now();
         let (mut master, mut asked, mut held) = (Master::NotAsked, Instant::now(), false);
         loop {
             self.catch_up(writer, pump).await?;
