@@ -12,6 +12,7 @@
 mod capped;
 mod define;
 mod documents;
+mod lanes;
 pub mod noted;
 mod plan;
 
@@ -31,6 +32,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    lanes::Lanes,
     noted::Noted,
     plan::{Part, parts},
 };
@@ -45,9 +47,6 @@ use super::{
     window::Window,
 };
 use crate::mongo::{Namespace, Place};
-
-/// Commands that write documents at a time.
-const LANES: usize = 6;
 
 /// Where a document is got anew that the target should have.
 #[async_trait]
@@ -118,6 +117,7 @@ pub struct Applier {
     is_new: bool,
     capped: HashSet<Namespace>,
     is_consistent: bool,
+    lanes: Lanes,
 }
 
 impl Applier {
@@ -135,6 +135,7 @@ impl Applier {
             is_new: false,
             capped: HashSet::new(),
             is_consistent: record.is_consistent(),
+            lanes: Lanes::default(),
         };
         applier.find_capped().await?;
         Ok(applier)

@@ -131,6 +131,8 @@ struct Master {
 impl Run {
     async fn work(&self, anew: bool) -> Result<()> {
         if anew {
+            // What was there is no copy any more.
+            self.voice.stands().await;
             self.state.empty().await?;
         }
         let master = servers::connect(&self.session.master, Side::Master).await?;

@@ -16,7 +16,7 @@ use crate::{
     pair::{
         KIND, PATIENCE, await_copy, await_phase, found, instance, login, orders, patch, servers, standby,
     },
-    stopped::Stopped,
+    stopped::{CutOff, Stopped},
 };
 
 /// A cause is told within it.
@@ -123,13 +123,18 @@ fn shown(copy: &Value) -> (bool, bool) {
 }
 
 #[tokio::test]
-async fn d09_a_worker_that_stands_still_or_has_no_node_leaves_no_figure_behind() {
+async fn d09_a_worker_that_stands_still_or_is_cut_off_or_has_no_node_leaves_no_figure_behind() {
     let space = Namespace::new("silent");
     let mut pair = Pair::following(&space, &[]).await;
 
     let (stopped, since) = (Stopped::pod(&pair.namespace, &pair.worker()), Instant::now());
     pair.is_told(since, "worker paused", ("Unhealthy", "Readiness probe failed"), (false, false));
     drop(stopped);
+    pair.follows().await;
+
+    let (cut_off, since) = (CutOff::pod(&pair.namespace, &pair.worker()), Instant::now());
+    pair.is_told(since, "worker cut off", ("Starting", "is not heard"), (false, false));
+    drop(cut_off);
     pair.follows().await;
 
     let since = Instant::now();

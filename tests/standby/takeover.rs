@@ -174,6 +174,32 @@ async fn d13_a_living_master_that_misses_one_answer_does_not_end_an_activation_t
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d13_a_worker_that_goes_on_with_a_held_activation_waits_the_whole_drain_for_a_silent_master() {
+    let (master, target) = (Secantus::start().await, Secantus::start().await);
+    write(&master.client, 0..50).await;
+    let (from, to) = (master.uri(), target.uri());
+    let activate = [from.as_str(), &to, "--json", "--activate", "--drain-timeout", "18s"];
+    let mut follower = Follower::start(&master, &target);
+    until_following(&follower).await;
+    follower.signal("USR1");
+    let is_held = |report: &Value| report["activation"]["held"].is_string();
+    until(&follower, "held", is_held).await;
+    let begun = Instant::now();
+    follower.kill();
+    master.signal("STOP");
+    // Its lease has to run out first.
+    let next = Follower::with(&activate);
+    until(&next, "going on", |report| report["stage"] == "Activating").await;
+    tokio::time::sleep(Duration::from_secs(18).saturating_sub(begun.elapsed())).await;
+    // Long enough for a question that stays without an answer.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(next.report()["stage"], "Activating", "{}", next.told());
+    master.signal("CONT");
+    let report = until(&next, "held again", is_held).await;
+    assert_eq!(report["stage"], "Activating", "{report:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn d10_a_change_that_the_target_refuses_is_not_left_out_by_an_activation() {
     let (mut master, target) = (Secantus::start().await, Secantus::start().await);
     write(&master.client, 0..1).await;

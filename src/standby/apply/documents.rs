@@ -1,9 +1,11 @@
 //! Changes of documents.
 
+use std::{collections::HashMap, time::Instant};
+
 use futures::{StreamExt, stream::FuturesUnordered};
 use mongodb::bson::{Bson, Document, doc};
 
-use super::{Applier, LANES, by_key, find};
+use super::{Applier, by_key, find};
 use crate::{
     mongo::{
         Change, Namespace,
@@ -18,9 +20,12 @@ use crate::{
 };
 
 const DUPLICATE: i32 = 11_000;
-/// Writes of a command: more of them are no faster, and fewer keep all lanes busy.
+/// Writes of a command: more of them are no faster.
 const WRITES: usize = 1000;
 const FEWEST: usize = 64;
+/// Documents that are read at a time: they come with the first answer (whose default is 101), and a server that
+/// compares each document with each `_id` has little to compare.
+const READS: usize = 40;
 /// What repeating doesn't mend: a value, a size, a rule that the document breaks.
 const PERMANENT: [i32; 8] = [2, 9, 14, 67, 121, 10_003, 10_334, DUPLICATE];
 
@@ -43,21 +48,33 @@ impl Applier {
                 _ => batch.add(change, self.is_consistent),
             }
         }
+        let begun = Instant::now();
         let (writes, refetched) = self.outcomes(batch).await?;
+        let count = count(&writes);
         self.write_all(writes).await?;
+        self.lanes.took(count, begun.elapsed());
         self.write_capped(capped).await?;
         Ok(refetched)
     }
 
     async fn outcomes(&self, mut batch: Batch) -> Result<(Vec<Writes>, u64)> {
         let client = self.target().client();
-        let wanted: Vec<_> = batch.namespaces().into_iter().map(|of| (batch.wanted(&of), of)).collect();
-        let found = wanted.into_iter().map(|(ids, namespace)| async move {
-            let known = find(client, Side::Target, &namespace, &ids).await?;
+        let wanted = batch.namespaces().into_iter().flat_map(|of| {
+            let ids = batch.wanted(&of);
+            ids.chunks(READS).map(|page| (of.clone(), page.to_vec())).collect::<Vec<_>>()
+        });
+        let wanted: Vec<_> = wanted.collect();
+        let found = wanted.into_iter().map(|(namespace, page)| async move {
+            let known = find(client, Side::Target, &namespace, &page).await?;
             Ok::<_, Error>((namespace, known))
         });
+        let mut known_of: HashMap<Namespace, Vec<Document>> = HashMap::new();
+        for (namespace, known) in all(self.lanes.count(), found).await? {
+            known_of.entry(namespace).or_default().extend(known);
+        }
         let (mut writes_of, mut refetched) = (Vec::new(), 0);
-        for (namespace, known) in all(found).await? {
+        for namespace in batch.namespaces() {
+            let known = known_of.remove(&namespace).unwrap_or_default();
             let mut of = batch.outcomes(&namespace, known)?;
             refetched += u64::try_from(of.missing.len()).unwrap_or(u64::MAX);
             of.outcomes.extend(self.anew(&namespace, of.missing).await?);
@@ -86,20 +103,21 @@ impl Applier {
 
     /// Removals first, as they may make room under a unique index.
     async fn write_all(&self, writes: Vec<Writes>) -> Result<()> {
+        let (target, lanes) = (self.target(), self.lanes.count());
         let (mut puts, mut removals) = (Vec::new(), Vec::new());
         for (namespace, writes) in writes {
             let (put, removed): (Vec<_>, Vec<_>) = writes.into_iter().partition(Write::is_put);
             puts.push((namespace.clone(), put));
             removals.push((namespace, removed));
         }
-        write_pages(self.target(), removals).await?;
-        let mut waiting = write_pages(self.target(), puts).await?;
+        write_pages(target, lanes, removals).await?;
+        let mut waiting = write_pages(target, lanes, puts).await?;
         loop {
             let before = count(&waiting);
             if before == 0 {
                 return Ok(());
             }
-            let left = write_pages(self.target(), waiting).await?;
+            let left = write_pages(target, lanes, waiting).await?;
             if count(&left) == before {
                 waiting = left;
                 break;
@@ -107,7 +125,7 @@ impl Applier {
             waiting = left;
         }
         for (namespace, writes) in waiting {
-            replace(self.target(), &namespace, &writes).await?;
+            replace(target, &namespace, &writes).await?;
         }
         Ok(())
     }
@@ -118,8 +136,8 @@ fn count(writes: &[Writes]) -> usize {
 }
 
 /// Writes at the same time, in no order; answers with those that other documents of a unique index are in the way of.
-async fn write_pages(target: &Target, writes: Vec<Writes>) -> Result<Vec<Writes>> {
-    let most = count(&writes).div_ceil(LANES).clamp(FEWEST, WRITES);
+async fn write_pages(target: &Target, lanes: usize, writes: Vec<Writes>) -> Result<Vec<Writes>> {
+    let most = count(&writes).div_ceil(lanes).clamp(FEWEST, WRITES);
     let pages = writes.into_iter().flat_map(|(namespace, writes)| {
         let pages = batch::pages(writes, most).into_iter();
         pages.map(move |page| (namespace.clone(), page))
@@ -128,16 +146,16 @@ async fn write_pages(target: &Target, writes: Vec<Writes>) -> Result<Vec<Writes>
         let waiting = write_page(target, &namespace, page).await?;
         Ok::<_, Error>((namespace, waiting))
     });
-    Ok(merged(all(written).await?))
+    Ok(merged(all(lanes, written).await?))
 }
 
 /// Does some at a time. After an error nothing is begun any more, and what was begun is waited for: when this is over,
 /// nothing is under way.
-async fn all<T>(work: impl Iterator<Item = impl Future<Output = Result<T>>>) -> Result<Vec<T>> {
+async fn all<T>(lanes: usize, work: impl Iterator<Item = impl Future<Output = Result<T>>>) -> Result<Vec<T>> {
     let (mut work, mut running) = (work.fuse(), FuturesUnordered::new());
     let (mut done, mut failed) = (Vec::new(), None);
     loop {
-        while failed.is_none() && running.len() < LANES {
+        while failed.is_none() && running.len() < lanes {
             match work.next() {
                 Some(next) => running.push(next),
                 None => break,

@@ -31,7 +31,7 @@ impl Run {
                     if number % WIDE == 0 {
                         self.look_around(master).await;
                     }
-                    self.voice.moves().await;
+                    self.voice.looked().await;
                 }
                 Err(error) => {
                     self.voice.seen(None);

@@ -75,7 +75,10 @@ type Out<'a> = (&'a Voice, &'a mpsc::UnboundedSender<Result<Ration>>);
 async fn pump(master: &Client, mut from: Position, kind: Kind, (voice, out): Out<'_>) -> Result<()> {
     let room = Arc::new(Semaphore::new(AHEAD as usize));
     loop {
-        let error = match hear(master, &mut from, kind, (out, &room)).await {
+        voice.set_hears(false);
+        let heard = hear(master, &mut from, kind, (voice, out, &room)).await;
+        voice.set_hears(false);
+        let error = match heard {
             Ok(()) => return Ok(()),
             Err(error @ Error::Server { side: Side::Master, .. }) => error,
             Err(error) => return Err(error),
@@ -91,9 +94,10 @@ async fn hear(
     master: &Client,
     from: &mut Position,
     kind: Kind,
-    (out, room): (&mpsc::UnboundedSender<Result<Ration>>, &Arc<Semaphore>),
+    (voice, out, room): (&Voice, &mpsc::UnboundedSender<Result<Ration>>, &Arc<Semaphore>),
 ) -> Result<()> {
     let mut feed = feed::open(master, from, kind).await?;
+    voice.set_hears(true);
     loop {
         let heard = feed.next().await?;
         let (position, share) = match &heard {

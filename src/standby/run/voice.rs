@@ -31,14 +31,16 @@ pub struct Voice {
     told: Mutex<Option<Instant>>,
     count: AtomicU64,
     contact: AtomicBool,
+    hears: AtomicBool,
 }
 
 impl Voice {
     /// Of a target of which nothing is known yet.
     pub fn new(updates: mpsc::Sender<Update>) -> Self {
         let standing = Mutex::new(unknown());
-        let (count, contact) = (AtomicU64::new(0), AtomicBool::new(false));
-        Self { updates, standing, newest: Mutex::new(None), told: Mutex::new(None), count, contact }
+        let (newest, told) = (Mutex::new(None), Mutex::new(None));
+        let (count, contact, hears) = (AtomicU64::new(0), AtomicBool::new(false), AtomicBool::new(false));
+        Self { updates, standing, newest, told, count, contact, hears }
     }
 
     /// Changes what will be told.
@@ -93,6 +95,11 @@ impl Voice {
         *self.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The feed is open: nothing between the target and the master is missing. Or this is not known (any more).
+    pub fn set_hears(&self, hears: bool) {
+        self.hears.store(hears, Relaxed);
+    }
+
     /// Tells how it stands. A receiver that is gone is the end of the run, which comes by itself.
     pub async fn stands(&self) {
         *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
@@ -110,6 +117,12 @@ impl Voice {
         if told.is_none_or(|told| told.elapsed() >= PAUSE) {
             self.stands().await;
         }
+    }
+
+    /// Tells how far the master is. That a target follows is not said before it is known that the master can be
+    /// followed from there: who opens the feed tells what comes of that.
+    pub async fn looked(&self) {
+        if self.hears.load(Relaxed) { self.moves().await } else { self.moved(false, None).await }
     }
 
     /// Tells that something moves, or has come to rest.
