@@ -22,6 +22,16 @@ await_sessions() {
   kc -n "$TARGET_REGION" rollout status statefulset/sessions-dr --timeout=120s
 }
 
+# The writer tells once all sessions are there that it begins with.
+await_history() {
+  local start
+  start=$(now_ms)
+  until kc -n "$SOURCE_REGION" logs deployment/sessions-writer 2>/dev/null | grep -q ' sessions$'; do
+    (($(now_ms) - start < 120000)) || die "the database sessions is not filled" "kubectl -n $SOURCE_REGION logs deployment/sessions-writer"
+    sleep 0.5
+  done
+}
+
 apply_standby() { fill "$DEV/manifests/sessions-dr.yaml" "NAMESPACE=$DEMO_NAMESPACE" | kc apply -f -; }
 
 standby_status() { status disasterrecoveryinstances sessions-dr "$1"; } # JSONPATH
@@ -34,7 +44,14 @@ distance() {
   echo $(($(date -d "$master" +%s) - $(date -d "$applied" +%s)))
 }
 
-# What is written while the history is copied comes after it: the distance grows meanwhile, and then it shrinks.
+# Seconds since the copy was begun: what is written meanwhile comes after all that was there.
+seconds_of_seeding() {
+  local begun
+  begun=$(standby_status '.conditions[?(@.type=="Seeded")].lastTransitionTime')
+  [[ -z $begun ]] || echo $(($(date +%s) - $(date -d "$begun" +%s)))
+}
+
+# The distance grows while the history is copied, and then it shrinks.
 standby_stands() {
   local phase percent behind
   phase=$(standby_status .phase)
@@ -42,6 +59,7 @@ standby_stands() {
   if [[ $phase == Seeding && -n $percent ]]; then
     phase="Seeding $percent %"
     behind=$(distance)
+    behind=${behind:-$(seconds_of_seeding)}
     [[ -z $behind ]] || phase+=", $((behind / 5 * 5)) s behind"
   fi
   if [[ $phase == Standby ]]; then phase+=", $(distance) s behind"; fi
@@ -102,6 +120,7 @@ standby() {
   step "databases sessions, sessions-dr: secrets" make_standby_secrets
   step "databases sessions, sessions-dr: apply" apply_sessions
   step "databases sessions, sessions-dr: running" await_sessions
+  step "database sessions: filled" await_history
   step "standby sessions-dr: apply" apply_standby
   watch_standby Standby
   watch_distance

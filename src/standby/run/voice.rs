@@ -119,10 +119,12 @@ impl Voice {
         }
     }
 
-    /// Tells how far the master is. That a target follows is not said before it is known that the master can be
-    /// followed from there: who opens the feed tells what comes of that.
+    /// Tells how far the master is. Nothing before it is known that the master can be followed from where the target
+    /// is, lest what an earlier run told be taken for how it stands: who opens the feed tells what comes of that.
     pub async fn looked(&self) {
-        if self.hears.load(Relaxed) { self.moves().await } else { self.moved(false, None).await }
+        if self.hears.load(Relaxed) {
+            self.moves().await;
+        }
     }
 
     /// Tells that something moves, or has come to rest.
