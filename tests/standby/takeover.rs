@@ -313,6 +313,7 @@ async fn d09_a_gap_in_the_oplog_is_said_nothing_is_skipped_and_the_copy_can_stil
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert!(follower.told().contains("farshore.dev/resync-requested"), "{}", follower.told());
+    assert!(follower.report().is_null(), "it told that it follows before it had looked: {}", follower.told());
     assert_eq!(orders(&target.client).count_documents(doc! {}).await.unwrap(), 50, "nothing after the gap");
     master.kill();
     follower.signal("USR1");
