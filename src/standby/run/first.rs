@@ -3,7 +3,7 @@
 use mongodb::bson::oid::ObjectId;
 use tokio::sync::watch;
 
-use super::{Master, PAUSE, Run, writer::Writer};
+use super::{Master, PAUSE, Run, voice, writer::Writer};
 use crate::{
     mongo::Namespace,
     standby::{
@@ -32,6 +32,8 @@ impl Run {
             self.state.begin(&Start { position, replica_set_id }).await?;
         }
         self.voice.follow(&self.state.record());
+        // How far the master is by now is not looked at while it is copied.
+        self.voice.change(|standing| standing.master = None);
         self.voice.stands().await;
         let (progress, made) = watch::channel(SeedProgress::default());
         let seed = Seed::new(&master.client, self.state.target(), progress, self.ending.clone());
@@ -47,6 +49,7 @@ impl Run {
         let (newest, _) = facts::majority_of(&master.client, Side::Master).await?;
         self.state.copied(newest).await?;
         self.voice.follow(&self.state.record());
+        self.voice.seen(Some(voice::at(newest)));
         self.voice.stands().await;
         Ok(Seeded::All)
     }
