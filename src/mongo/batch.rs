@@ -18,10 +18,18 @@ const ENVELOPE: usize = 128;
 /// Changes, by document.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// By collection, then by the bytes of the `_id`.
-    collections: BTreeMap<Namespace, HashMap<Vec<u8>, Pending>>,
+    collections: BTreeMap<Namespace, Documents>,
     documents: usize,
     changes: usize,
+}
+
+/// Documents of a collection, in the order in which they were first changed: new ones come as their `_id`s rise, and a
+/// server appends them fastest.
+#[derive(Debug, Default)]
+struct Documents {
+    pending: Vec<Pending>,
+    /// Where each is, by the bytes of its `_id`.
+    at: HashMap<Vec<u8>, usize>,
 }
 
 /// What happens to one document.
@@ -79,10 +87,12 @@ impl Batch {
         };
         self.changes += 1;
         let of = self.collections.entry(namespace).or_default();
-        let pending = of.entry(key(&id)).or_insert_with(|| {
+        let at = *of.at.entry(key(&id)).or_insert(of.pending.len());
+        if at == of.pending.len() {
             self.documents += 1;
-            Pending { id, before: Before::Kept, updates: Vec::new(), needed: false }
-        });
+            of.pending.push(Pending { id, before: Before::Kept, updates: Vec::new(), needed: false });
+        }
+        let pending = &mut of.pending[at];
         match what {
             Ok(before) => {
                 pending.before = before;
@@ -99,7 +109,7 @@ impl Batch {
     /// Documents that must be known before [`outcomes`](Self::outcomes) can tell.
     #[must_use]
     pub fn wanted(&self, namespace: &Namespace) -> Vec<Bson> {
-        let of = self.collections.get(namespace).into_iter().flat_map(HashMap::values);
+        let of = self.collections.get(namespace).into_iter().flat_map(|of| &of.pending);
         of.filter(|pending| matches!(pending.before, Before::Kept))
             .map(|pending| pending.id.clone())
             .collect()
@@ -118,12 +128,12 @@ impl Batch {
         let mut known: HashMap<Vec<u8>, Document> =
             known.into_iter().filter_map(|document| Some((key(document.get("_id")?), document))).collect();
         let mut all = Outcomes::default();
-        for (key, pending) in self.collections.remove(namespace).unwrap_or_default() {
+        for pending in self.collections.remove(namespace).unwrap_or_default().pending {
             self.documents -= 1;
             let (id, needed) = (pending.id, pending.needed);
             let document = match pending.before {
                 Before::Is(document) => Some(document),
-                Before::Kept => known.remove(&key),
+                Before::Kept => known.remove(&key(&id)),
                 Before::Gone => {
                     all.outcomes.push(Outcome::Remove { id });
                     continue;
@@ -160,6 +170,15 @@ pub fn key(id: &Bson) -> Vec<u8> {
     bytes
 }
 
+/// What a query asks of the `_id` of one document: servers find a plain value fastest, and one with fields could be taken
+/// for operators.
+fn only(id: &Bson) -> Bson {
+    match id {
+        Bson::Document(_) | Bson::Array(_) | Bson::RegularExpression(_) => doc! {"$eq": id}.into(),
+        plain => plain.clone(),
+    }
+}
+
 /// One document, as a command says it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Write {
@@ -185,7 +204,7 @@ impl Write {
                     Error::Damaged(format!("the document with _id {id} can't be written: {error}"))
                 };
                 let mut statement =
-                    RawDocumentBuf::try_from(&doc! {"q": {"_id": {"$eq": &id}}}).map_err(failed)?;
+                    RawDocumentBuf::try_from(&doc! {"q": {"_id": only(&id)}}).map_err(failed)?;
                 // A name with a dollar would be taken for an operator.
                 if document.keys().any(|name| name.starts_with('$')) {
                     let pipeline = doc! {"u": [{"$replaceWith": {"$literal": document}}], "upsert": true};
@@ -243,7 +262,7 @@ pub fn command(collection: &str, page: &[Write], ordered: bool, bears: &Document
         if let Some(statement) = &write.statement {
             writes.push(statement.as_ref());
         } else {
-            let removal = doc! {"q": {"_id": {"$eq": &write.id}}, "limit": 1};
+            let removal = doc! {"q": {"_id": only(&write.id)}, "limit": 1};
             writes.push(RawDocumentBuf::try_from(&removal).map_err(failed)?);
         }
     }
@@ -296,7 +315,7 @@ mod tests {
         let command = command("orders", &[write], true, &doc! {"maxTimeMS": 5}).unwrap();
         let document = doc! {"_id": 1, "$set": "xxx"};
         let update = doc! {
-            "q": {"_id": {"$eq": 1}}, "u": [{"$replaceWith": {"$literal": document}}], "upsert": true,
+            "q": {"_id": 1}, "u": [{"$replaceWith": {"$literal": document}}], "upsert": true,
         };
         let expected = doc! {
             "update": "orders", "updates": [update], "bypassDocumentValidation": true, "ordered": true,

@@ -25,7 +25,7 @@ const LONG: Duration = Duration::from_millis(700);
 /// A window that takes less may be larger.
 const SHORT: Duration = Duration::from_millis(250);
 /// Their size.
-const BYTES: usize = 8 << 20;
+const BYTES: usize = 4 << 20;
 /// Little of the time of a write, and a third of the size.
 const LEVEL: i32 = 1;
 /// A message of a server holds no more.

@@ -11,7 +11,7 @@ const CHOICES: [usize; 4] = [1, 2, 4, 8];
 /// Fewer writes tell little of a rate.
 const TELLING: usize = 200;
 /// Measurements between two trials: a slower one costs little of the whole.
-const TRIAL_EACH: u32 = 12;
+const TRIAL_EACH: u32 = 30;
 /// So much faster more commands must be than fewer: rates scatter, and each takes of the target what others could have.
 const MARGIN: f64 = 1.15;
 /// What a new measurement counts beside those before.
@@ -100,7 +100,7 @@ mod tests {
             (&one_at_a_time, 1),
         ] {
             // What was measured of the target before is forgotten after some trials.
-            written(&mut lanes, 200, rate);
+            written(&mut lanes, 600, rate);
             let used = written(&mut lanes, 120, rate);
             assert!(share(&used, best) > 0.9, "{best} is best: {used:?}");
         }

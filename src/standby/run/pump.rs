@@ -16,7 +16,7 @@ use crate::standby::{
 };
 
 /// KiB of changes that are heard and not applied yet. A transaction that is larger is let through alone.
-const AHEAD: u32 = 24 << 10;
+const AHEAD: u32 = 12 << 10;
 /// Pause before a master that doesn't answer is asked again.
 const PAUSE: Duration = Duration::from_millis(500);
 
