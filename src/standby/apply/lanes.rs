@@ -13,7 +13,9 @@ const TELLING: usize = 200;
 /// Measurements between two trials: a slower one costs little of the whole.
 const TRIAL_EACH: u32 = 30;
 /// So much faster more commands must be than fewer: rates scatter, and each takes of the target what others could have.
-const MARGIN: f64 = 1.15;
+const MORE: f64 = 1.15;
+/// Fewer are taken where they are about as fast.
+const FEWER: f64 = 0.95;
 /// What a new measurement counts beside those before.
 const WEIGHT: f64 = 0.4;
 
@@ -44,7 +46,7 @@ impl Lanes {
         let rate = f64::from(count) / took.as_secs_f64();
         let known = &mut self.rates[self.turn];
         *known = Some(known.map_or(rate, |before| before + WEIGHT * (rate - before)));
-        let margin = if self.turn > self.best { MARGIN } else { 1.0 };
+        let margin = if self.turn > self.best { MORE } else { FEWER };
         if self.rates[self.turn] > self.rates[self.best].map(|best| best * margin) {
             self.best = self.turn;
         }
