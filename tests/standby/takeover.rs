@@ -190,6 +190,7 @@ async fn d13_a_worker_that_goes_on_with_a_held_activation_waits_the_whole_drain_
     // Its lease has to run out first.
     let next = Follower::with(&activate);
     until(&next, "going on", |report| report["stage"] == "Activating").await;
+    // From the wish on it is longer now than the drain may last.
     tokio::time::sleep(Duration::from_secs(18).saturating_sub(begun.elapsed())).await;
     // Long enough for a question that stays without an answer.
     tokio::time::sleep(Duration::from_secs(6)).await;
